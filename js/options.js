@@ -1,0 +1,206 @@
+// Checks the options of a server and completes them with their defaults.
+
+/** @typedef {import("../index.js").ICAMPWebsocketServerOptions} Options */
+/** @typedef {import("../index.js").BackpressureOpts} BackpressureOpts */
+/** @typedef {import("../native.cjs").NativeOptions} NativeOptions */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Longest time a timer can be set to, in milliseconds. */
+const MAX_MS = 2147483647;
+
+const POLICIES = /** @type {const} */ (["drop-oldest", "drop-newest", "dedupe-latest"]);
+
+/** @type {Record<string, BackpressureOpts>} */
+const PROFILES = {
+  default: backpressure(16 * MIB, MIB, 8 * MIB, 1024),
+  optimize_latency: backpressure(512 * KIB, 128 * KIB, 4 * MIB, 512),
+  optimize_memory: backpressure(256 * KIB, 64 * KIB, 2 * MIB, 256),
+};
+
+/** The older spelling of each backpressure option. */
+const LEGACY = /** @type {const} */ ({
+  highWaterMark: "HIGH_WATERMARK",
+  lowWaterMark: "LOW_WATERMARK",
+  maxQueuedBytes: "MAX_QUEUED_BYTES",
+  maxQueueCount: "MAX_QUEUE_SIZE",
+  dropPolicy: "DROP_POLICY",
+});
+
+/**
+ * @param {Options} [options]
+ * @returns {NativeOptions}
+ * @throws {TypeError | RangeError} naming the option
+ */
+export function readOptions(options = {}) {
+  if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
+  const { ssl } = options;
+  if (ssl !== undefined && (typeof ssl !== "object" || ssl === null)) throw wrongType("ssl", "an object", ssl);
+  const queue = readBackpressure(options.backpressure);
+  return {
+    host: options.host === undefined ? undefined : text("host", options.host),
+    port: integer("port", options.port, 8080, 0, 65535),
+    key: ssl && pem("ssl.key", ssl.key),
+    cert: ssl && pem("ssl.cert", ssl.cert),
+    keepAliveIntervalMs: number("keepAliveIntervalMs", options.keepAliveIntervalMs, 15000, 1, MAX_MS),
+    ackTimeoutMs: number("ackTimeoutMs", options.ackTimeoutMs, 15000, 1, MAX_MS),
+    handshakeTimeoutMs: number("handshakeTimeoutMs", options.handshakeTimeoutMs, 10000, 1, MAX_MS),
+    maxHeaderBytes: integer("maxHeaderBytes", options.maxHeaderBytes, 16 * KIB, 256, 16 * MIB),
+    maxInboundBytes: size("maxInboundBytes", options.maxInboundBytes, 4 * MIB, 1),
+    highWaterMark: queue.highWaterMark,
+    lowWaterMark: queue.lowWaterMark,
+    maxQueuedBytes: queue.maxQueuedBytes,
+    maxQueueCount: queue.maxQueueCount,
+    dropPolicy: POLICIES.indexOf(queue.dropPolicy),
+    ...debugSections(),
+  };
+}
+
+/**
+ * The name of a drop policy by its number.
+ *
+ * @param {number} index
+ */
+export function policyName(index) {
+  return POLICIES[index] ?? POLICIES[0];
+}
+
+/**
+ * @param {Options["backpressure"]} given
+ * @returns {BackpressureOpts}
+ */
+function readBackpressure(given = "default") {
+  if (typeof given === "string") {
+    if (!Object.hasOwn(PROFILES, given)) {
+      throw new RangeError(`backpressure must be one of ${Object.keys(PROFILES).join(", ")}, or an object, not ${show(given)}.`);
+    }
+    return /** @type {BackpressureOpts} */ (PROFILES[given]);
+  }
+  if (typeof given !== "object" || given === null) throw wrongType("backpressure", "an object or a profile name", given);
+  const defaults = /** @type {BackpressureOpts} */ (PROFILES.default);
+  const values = /** @type {Record<string, any>} */ (given);
+  /** @param {keyof typeof LEGACY} name */
+  const named = (name) => values[name] !== undefined
+    ? /** @type {const} */ ([`backpressure.${name}`, values[name]])
+    : /** @type {const} */ ([`backpressure.${LEGACY[name]}`, values[LEGACY[name]]]);
+  return {
+    highWaterMark: size(...named("highWaterMark"), defaults.highWaterMark, 0),
+    lowWaterMark: size(...named("lowWaterMark"), defaults.lowWaterMark, 0),
+    maxQueuedBytes: size(...named("maxQueuedBytes"), defaults.maxQueuedBytes, 0),
+    maxQueueCount: size(...named("maxQueueCount"), defaults.maxQueueCount, 0),
+    dropPolicy: policy(...named("dropPolicy"), defaults.dropPolicy),
+  };
+}
+
+/**
+ * @param {number} highWaterMark
+ * @param {number} lowWaterMark
+ * @param {number} maxQueuedBytes
+ * @param {number} maxQueueCount
+ * @returns {BackpressureOpts}
+ */
+function backpressure(highWaterMark, lowWaterMark, maxQueuedBytes, maxQueueCount) {
+  return { highWaterMark, lowWaterMark, maxQueuedBytes, maxQueueCount, dropPolicy: "drop-oldest" };
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @param {BackpressureOpts["dropPolicy"]} fallback
+ */
+function policy(name, value, fallback) {
+  if (value === undefined) return fallback;
+  if (typeof value !== "string") throw wrongType(name, "a string", value);
+  const known = POLICIES.find((candidate) => candidate === value);
+  if (known === undefined) throw new RangeError(`${name} must be one of ${POLICIES.join(", ")}, not ${show(value)}.`);
+  return known;
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @param {number} fallback
+ * @param {number} min
+ * @param {number} max
+ */
+function number(name, value, fallback, min, max) {
+  if (value === undefined) return fallback;
+  if (typeof value !== "number") throw wrongType(name, "a number", value);
+  if (!(value >= min && value <= max)) throw new RangeError(`${name} must be ${min} to ${max}, not ${value}.`);
+  return value;
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @param {number} fallback
+ * @param {number} min
+ * @param {number} max
+ */
+function integer(name, value, fallback, min, max) {
+  const checked = number(name, value, fallback, min, max);
+  if (!Number.isInteger(checked)) throw new RangeError(`${name} must be a whole number, not ${checked}.`);
+  return checked;
+}
+
+/**
+ * A count or a size; `Infinity` means no bound.
+ *
+ * @param {string} name
+ * @param {unknown} value
+ * @param {number} fallback
+ * @param {number} min
+ */
+function size(name, value, fallback, min) {
+  if (value === Infinity) return Number.MAX_SAFE_INTEGER;
+  return integer(name, value, fallback, min, Number.MAX_SAFE_INTEGER);
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ */
+function text(name, value) {
+  if (typeof value !== "string") throw wrongType(name, "a string", value);
+  if (value === "") throw new RangeError(`${name} must not be empty.`);
+  return value;
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ */
+function pem(name, value) {
+  if (typeof value === "string") return Buffer.from(value);
+  if (value instanceof Uint8Array) return value;
+  throw wrongType(name, "a Buffer or string in PEM format", value);
+}
+
+/** Which sections of debug output the environment asks for. */
+function debugSections() {
+  const names = new Set((process.env.DEBUG ?? "").split(/[\s,]+/));
+  /** @param {string} name */
+  const on = (name) => names.has(name) || names.has("*");
+  return {
+    debugServer: on("CAMP_SERVER"),
+    debugSession: on("CAMP_SERVER_SESSION"),
+    debugAck: on("CAMP_SERVER_ACK"),
+    debugBackpressure: on("CAMP_BACKPRESSURE"),
+  };
+}
+
+/**
+ * @param {string} name
+ * @param {string} expected
+ * @param {unknown} value
+ */
+function wrongType(name, expected, value) {
+  return new TypeError(`${name} must be ${expected}, not ${show(value)}.`);
+}
+
+/** @param {unknown} value */
+function show(value) {
+  if (typeof value === "string") return JSON.stringify(value);
+  return value === null || typeof value !== "object" ? String(value) : Object.prototype.toString.call(value);
+}

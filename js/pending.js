@@ -1,0 +1,131 @@
+// The promises of sends that are under way.
+
+const CAPACITY = 16;
+
+/** @type {() => void} */
+let lastResolve;
+/** @type {(reason: unknown) => void} */
+let lastReject;
+
+/**
+ * Hands out what a promise is settled with, without a closure of its own for each.
+ *
+ * @param {() => void} resolve
+ * @param {(reason: unknown) => void} reject
+ */
+function capture(resolve, reject) {
+  lastResolve = resolve;
+  lastReject = reject;
+}
+
+function ignore() {}
+
+/**
+ * Promises by token: 0, 1, 2, … in the order of the sends, wrapping at 2^32 as the native side
+ * counts them. They lie in a ring, the token's low bits being the index.
+ */
+export class PendingSends {
+  /** @type {(Promise<void> | undefined)[]} */
+  #promises = new Array(CAPACITY);
+  /** @type {(() => void)[]} */
+  #resolvers = new Array(CAPACITY);
+  /** @type {((reason: unknown) => void)[]} */
+  #rejecters = new Array(CAPACITY);
+  #mask = CAPACITY - 1;
+  /** The oldest token that may be unsettled. */
+  #first = 0;
+  #next = 0;
+
+  /** The promise of the next send. */
+  add() {
+    if (((this.#next - this.#first) >>> 0) > this.#mask) this.#makeRoom();
+    const index = this.#next & this.#mask;
+    const promise = new Promise(capture);
+    this.#promises[index] = promise;
+    this.#resolvers[index] = lastResolve;
+    this.#rejecters[index] = lastReject;
+    this.#next = (this.#next + 1) >>> 0;
+    return promise;
+  }
+
+  /**
+   * @param {number} first
+   * @param {number} count
+   */
+  resolve(first, count) {
+    for (let i = 0; i < count; i++) {
+      const index = (first + i) & this.#mask;
+      if (this.#promises[index] === undefined) continue;
+      this.#promises[index] = undefined;
+      this.#resolvers[index]();
+    }
+  }
+
+  /**
+   * Rejects without ever causing an `unhandledRejection`: a caller that did not keep the promise
+   * did not ask to know.
+   *
+   * @param {number} first
+   * @param {number} count
+   * @param {Error} error
+   */
+  reject(first, count, error) {
+    for (let i = 0; i < count; i++) {
+      const index = (first + i) & this.#mask;
+      const promise = this.#promises[index];
+      if (promise === undefined) continue;
+      this.#promises[index] = undefined;
+      promise.catch(ignore);
+      this.#rejecters[index](error);
+    }
+  }
+
+  /**
+   * Rejects everything that is left.
+   *
+   * @param {Error} error
+   */
+  rejectAll(error) {
+    this.reject(this.#first, (this.#next - this.#first) >>> 0, error);
+  }
+
+  /**
+   * The earlier send shares the fate of the later one.
+   *
+   * @param {number} earlier
+   * @param {number} later
+   */
+  join(earlier, later) {
+    const from = later & this.#mask;
+    const to = earlier & this.#mask;
+    const promise = this.#promises[to];
+    const fate = this.#promises[from];
+    if (promise === undefined || fate === undefined) return;
+    this.#promises[to] = undefined;
+    promise.catch(ignore);
+    fate.then(this.#resolvers[to], this.#rejecters[to]);
+  }
+
+  /** Moves past what is settled, and doubles the ring if that was not enough. */
+  #makeRoom() {
+    while (this.#first !== this.#next && this.#promises[this.#first & this.#mask] === undefined) {
+      this.#first = (this.#first + 1) >>> 0;
+    }
+    const used = (this.#next - this.#first) >>> 0;
+    if (used <= this.#mask >>> 1) return;
+    const mask = this.#mask * 2 + 1;
+    const promises = new Array(mask + 1);
+    const resolvers = new Array(mask + 1);
+    const rejecters = new Array(mask + 1);
+    for (let i = 0; i < used; i++) {
+      const token = (this.#first + i) >>> 0;
+      promises[token & mask] = this.#promises[token & this.#mask];
+      resolvers[token & mask] = this.#resolvers[token & this.#mask];
+      rejecters[token & mask] = this.#rejecters[token & this.#mask];
+    }
+    this.#promises = promises;
+    this.#resolvers = resolvers;
+    this.#rejecters = rejecters;
+    this.#mask = mask;
+  }
+}

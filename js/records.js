@@ -1,0 +1,245 @@
+// Reads the log of a native server and hands each record to whom it concerns. The layout is that
+// of `src/node/record.rs`.
+
+/** Records read at once. A record is at most 4 KiB; larger payloads lie beside the log. */
+const CHUNK = 64 * 1024;
+
+/** Chunks handed out before other work of the event loop gets its turn. */
+const TURN = 8;
+
+const LARGE = 0x80;
+
+const ASCII = 0;
+const UTF8 = 1;
+const BINARY = 2;
+const ERROR = 3;
+const SETTLED = 4;
+const JOINED = 5;
+const DROPPED = 6;
+const STATISTICS = 7;
+const CONNECTED = 8;
+const OPENED = 9;
+const CLOSED = 10;
+const VALIDATE = 11;
+const VALIDATION_CANCELLED = 12;
+const LISTENING = 13;
+const FAILED = 14;
+const STOPPED = 15;
+
+/**
+ * One chunk serves all servers of the thread: it is emptied before another is read.
+ */
+const chunk = Buffer.allocUnsafeSlow(CHUNK);
+const words = new Uint32Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 2);
+const floats = new Float64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
+
+/** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
+/** @typedef {import("./native.js").NativeFunctions} NativeFunctions */
+
+/**
+ * Who is told of what concerns a server as a whole.
+ *
+ * @typedef {object} Receiver
+ * @property {(slot: number, sid: bigint, remote: string, token: string) => Session} opened
+ * @property {(slot: number) => void} closed the session's end has been told; its slot may go
+ * @property {(id: number, payload: Buffer) => void} validate
+ * @property {(id: number) => void} validationCancelled
+ * @property {(port: number, family: number, address: string) => void} listening
+ * @property {(code: string, message: string) => void} failed
+ * @property {() => void} stopped
+ */
+
+export class Records {
+  #native;
+  #receiver;
+  /** Sessions by slot. @type {(Session | undefined)[]} */
+  #sessions = [];
+  /** A copy of the current chunk of which binary messages are views; made when the first one comes. */
+  /** @type {Buffer | undefined} */
+  #copy;
+
+  /**
+   * @param {NativeFunctions} native
+   * @param {Receiver} receiver
+   */
+  constructor(native, receiver) {
+    this.#native = native;
+    this.#receiver = receiver;
+  }
+
+  /**
+   * Hands out what there is. True: there may be more, and nothing else will say so.
+   */
+  dispatch() {
+    for (let turn = 0; turn < TURN; turn++) {
+      const bytes = this.#native.read(chunk);
+      if (bytes === 0) return false;
+      this.#dispatchChunk(bytes);
+    }
+    return true;
+  }
+
+  /** @param {number} bytes */
+  #dispatchChunk(bytes) {
+    this.#copy = undefined;
+    const end = bytes >>> 2;
+    let at = 0;
+    while (at < end) {
+      const slot = /** @type {number} */ (words[at]);
+      const word = /** @type {number} */ (words[at + 1]);
+      const length = word >>> 8;
+      const start = (at + 2) << 2;
+      at += 2 + ((word & LARGE) === 0 ? ((length + 7) >>> 3) << 1 : 0);
+      switch (word & 0xff) {
+        case ASCII:
+          this.#session(slot)?._emit("message-utf8", chunk.latin1Slice(start, start + length));
+          break;
+        case UTF8:
+          this.#session(slot)?._emit("message-utf8", chunk.utf8Slice(start, start + length));
+          break;
+        case BINARY:
+          this.#session(slot)?._emit("message-binary", this.#view(start, length, bytes));
+          break;
+        case ERROR:
+          this.#session(slot)?._emit("message-error", chunk.utf8Slice(start, start + length));
+          break;
+        case SETTLED: {
+          const i = start >>> 2;
+          this.#session(slot)?._settle(word32(i), word32(i + 1), word32(i + 2));
+          break;
+        }
+        default:
+          this.#dispatchRare(slot, word, start, length);
+      }
+    }
+  }
+
+  /**
+   * @param {number} slot
+   * @param {number} word
+   * @param {number} start
+   * @param {number} length
+   */
+  #dispatchRare(slot, word, start, length) {
+    const i = start >>> 2;
+    const f = start >>> 3;
+    switch (word & 0xff) {
+      case ASCII | LARGE:
+      case UTF8 | LARGE: {
+        const text = this.#native.readText();
+        this.#session(slot)?._emit("message-utf8", text);
+        break;
+      }
+      case BINARY | LARGE: {
+        const data = this.#largeBytes(length);
+        this.#session(slot)?._emit("message-binary", data);
+        break;
+      }
+      case ERROR | LARGE: {
+        const text = this.#native.readText();
+        this.#session(slot)?._emit("message-error", text);
+        break;
+      }
+      case JOINED:
+        this.#session(slot)?._join(word32(i), word32(i + 1));
+        break;
+      case DROPPED:
+        this.#session(slot)?._dropped(word32(i), word32(i + 1));
+        break;
+      case STATISTICS:
+        this.#session(slot)?._statistics(float(f), float(f + 1), float(f + 2), word32(i + 6));
+        break;
+      case CONNECTED:
+        this.#session(slot)?._emit("connected");
+        break;
+      case OPENED:
+        this.#opened(slot, chunk.subarray(start, start + length));
+        break;
+      case OPENED | LARGE:
+        this.#opened(slot, this.#largeBytes(length));
+        break;
+      case CLOSED: {
+        const session = this.#session(slot);
+        this.#sessions[slot] = undefined;
+        session?._end(float(f), float(f + 1));
+        this.#receiver.closed(slot);
+        break;
+      }
+      case VALIDATE:
+        this.#receiver.validate(slot, Buffer.from(chunk.subarray(start, start + length)));
+        break;
+      case VALIDATE | LARGE:
+        this.#receiver.validate(slot, this.#largeBytes(length));
+        break;
+      case VALIDATION_CANCELLED:
+        this.#receiver.validationCancelled(slot);
+        break;
+      case LISTENING:
+        this.#receiver.listening(word32(i), word32(i + 1), chunk.latin1Slice(start + 8, start + length));
+        break;
+      case FAILED: {
+        const [code = "", message = ""] = chunk.utf8Slice(start, start + length).split("\0");
+        this.#receiver.failed(code, message);
+        break;
+      }
+      case STOPPED:
+        this.#receiver.stopped();
+        break;
+      default:
+        throw new Error(`camp-server: record of unknown kind ${word & 0xff}`);
+    }
+  }
+
+  /** @param {number} slot */
+  #session(slot) {
+    return this.#sessions[slot];
+  }
+
+  /**
+   * `[sid u64][remote length u32]`, remote address, token
+   *
+   * @param {number} slot
+   * @param {Buffer} payload
+   */
+  #opened(slot, payload) {
+    const { buffer, byteOffset } = payload;
+    const sid = new BigUint64Array(buffer, byteOffset, 1)[0] ?? 0n;
+    const remoteLength = new Uint32Array(buffer, byteOffset + 8, 1)[0] ?? 0;
+    const remote = payload.latin1Slice(12, 12 + remoteLength);
+    const token = payload.utf8Slice(12 + remoteLength, payload.length);
+    while (this.#sessions.length <= slot) this.#sessions.push(undefined);
+    this.#sessions[slot] = this.#receiver.opened(slot, sid, remote, token);
+  }
+
+  /**
+   * A view of the chunk's copy: it belongs to the listener and never changes.
+   *
+   * @param {number} start
+   * @param {number} length
+   * @param {number} bytes length of the chunk's records
+   */
+  #view(start, length, bytes) {
+    if (this.#copy === undefined) {
+      this.#copy = Buffer.allocUnsafeSlow(bytes);
+      chunk.copy(this.#copy, 0, 0, bytes);
+    }
+    return this.#copy.subarray(start, start + length);
+  }
+
+  /** @param {number} length */
+  #largeBytes(length) {
+    const data = Buffer.allocUnsafeSlow(length);
+    this.#native.readBytes(data);
+    return data;
+  }
+}
+
+/** @param {number} index */
+function word32(index) {
+  return /** @type {number} */ (words[index]);
+}
+
+/** @param {number} index */
+function float(index) {
+  return /** @type {number} */ (floats[index]);
+}

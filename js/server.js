@@ -1,0 +1,202 @@
+// The server: listens, validates clients, and owns their sessions.
+import { EventEmitter } from "node:events";
+import { createNativeServer } from "./native.js";
+import { policyName, readOptions } from "./options.js";
+import { Records } from "./records.js";
+import { CAMPServerWebsocketSession } from "./session.js";
+import { askValidator } from "./validation.js";
+
+/** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
+/** @typedef {import("../index.js").ICAMPWebsocketServerOptions} Options */
+/** @typedef {import("node:net").AddressInfo} AddressInfo */
+
+export class CAMPWebsocketServer extends EventEmitter {
+  #validator;
+  #records;
+  /** @type {AddressInfo | null} */
+  #address = null;
+  /** @type {Promise<void> | undefined} */
+  #destroyed;
+  #onStopped = () => {};
+  #stopped = false;
+  /** Whether something was sent that was not handed over yet. */
+  #unflushed = false;
+  #dispatching = false;
+  #flush;
+  #dispatch;
+
+  /**
+   * @internal
+   * @param {ITokenValidator} validator
+   * @param {Options} [options]
+   */
+  constructor(validator, options) {
+    if (typeof validator?.validate !== "function") {
+      throw new TypeError("validator must have a validate function.");
+    }
+    super({ captureRejections: true });
+    const settings = readOptions(options);
+    this.#validator = validator;
+    this.#flush = () => this.#flushNow();
+    this.#dispatch = () => this.#dispatchNow();
+    this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
+    this._native = createNativeServer(settings, this.#dispatch);
+    /** @type {import("./native.js").NativeFunctions} */
+    this._functions = /** @type {any} */ (this._native.functions());
+    this.#records = new Records(this._functions, {
+      opened: (slot, sid, remote, token) => this.#onOpened(slot, sid, remote, token),
+      closed: (slot) => this.#order(() => this._native.release(slot)),
+      validate: (id, payload) => this.#onValidate(id, payload),
+      validationCancelled: () => {},
+      listening: (port, family, address) => this.#onListening(port, family, address),
+      failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
+      stopped: () => this.#onStop(),
+    });
+  }
+
+  address() {
+    return this.#address;
+  }
+
+  Destroy() {
+    this.#destroyed ??= new Promise((resolve) => {
+      this.#address = null;
+      if (this.#stopped) return resolve();
+      this.#onStopped = resolve;
+      this.#order(() => this._native.shutdown());
+    });
+    return this.#destroyed;
+  }
+
+  [Symbol.asyncDispose]() {
+    return this.Destroy();
+  }
+
+  /**
+   * A listener's promise was rejected.
+   *
+   * @param {unknown} error
+   * @param {string | symbol} event
+   * @param {unknown[]} args
+   */
+  [Symbol.for("nodejs.rejection")](error, event, ...args) {
+    const [session] = args;
+    this._onListenerError(error, event, session instanceof CAMPServerWebsocketSession ? session : undefined);
+  }
+
+  /**
+   * @internal
+   * @param {unknown} error
+   * @param {string | symbol} event
+   * @param {CAMPServerWebsocketSession} [session]
+   */
+  _onListenerError(error, event, session) {
+    if (event !== "listener-error" && this.listenerCount("listener-error") > 0) {
+      try {
+        this.emit("listener-error", error, String(event), session);
+        return;
+      } catch (second) {
+        console.error(`camp-server: a listener of "listener-error" threw:`, second);
+      }
+    }
+    console.error(`camp-server: a listener of "${String(event)}" threw:`, error);
+  }
+
+  /** @internal Sees to it that what was sent in this tick is handed over. */
+  _schedule() {
+    if (this.#unflushed) return;
+    this.#unflushed = true;
+    if (!this.#dispatching) process.nextTick(this.#flush);
+  }
+
+  /** @param {() => void} order */
+  #order(order) {
+    if (this.#stopped) return;
+    order();
+    this._schedule();
+  }
+
+  #flushNow() {
+    if (!this.#unflushed) return;
+    this.#unflushed = false;
+    this._functions.flush();
+  }
+
+  #dispatchNow() {
+    this.#dispatching = true;
+    let more = false;
+    try {
+      more = this.#records.dispatch();
+    } finally {
+      this.#dispatching = false;
+      this.#flushNow();
+    }
+    if (more) setImmediate(this.#dispatch);
+  }
+
+  /**
+   * @param {number} slot
+   * @param {bigint} sid
+   * @param {string} remote
+   * @param {string} token
+   */
+  #onOpened(slot, sid, remote, token) {
+    const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote);
+    this.#emit("session", session);
+    return session;
+  }
+
+  /**
+   * @param {number} id
+   * @param {Buffer} payload
+   */
+  #onValidate(id, payload) {
+    askValidator(this.#validator, payload, (accepted) => this.#order(() => this._native.validated(id, accepted)));
+  }
+
+  /**
+   * @param {number} port
+   * @param {number} family
+   * @param {string} address
+   */
+  #onListening(port, family, address) {
+    if (this.#destroyed !== undefined) return;
+    this.#address = { port, family: `IPv${family}`, address };
+    this.#emit("listening");
+  }
+
+  /**
+   * @param {string} code
+   * @param {string} message
+   * @param {string | undefined} host
+   * @param {number} port
+   */
+  #onFailed(code, message, host, port) {
+    this.#onStop();
+    const text = `listen ${code}: ${message} ${host ?? "::"}:${port}`;
+    const error = Object.assign(new Error(text), { code, syscall: "listen", address: host ?? "::", port });
+    // Outside of the batch: without a listener this throws, as an `error` event does.
+    process.nextTick(() => this.emit("error", error));
+  }
+
+  #onStop() {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    // Slots given back in this very batch are still handed over.
+    this.#flushNow();
+    this._native.dispose();
+    this.#onStopped();
+  }
+
+  /**
+   * @param {string} event
+   * @param {CAMPServerWebsocketSession} [session]
+   */
+  #emit(event, session) {
+    try {
+      this.emit(event, session);
+    } catch (error) {
+      this._onListenerError(error, event, session);
+    }
+  }
+}

@@ -1,0 +1,232 @@
+// One connected client.
+import { EventEmitter } from "node:events";
+import { CAMPBase } from "./base.js";
+import { ackTimeout, dropped, sessionClosed } from "./errors.js";
+import { PendingSends } from "./pending.js";
+
+/** @typedef {import("./server.js").CAMPWebsocketServer} Server */
+
+const CAPTURE = { captureRejections: true };
+
+/** Outcomes of sends, as the native side numbers them. */
+const DONE = 0;
+const TIMED_OUT = 1;
+const DROPPED = 3;
+
+const DATA_TYPES = ["utf8", "binary", "error"];
+
+/** Close code of a session that ends in good order (protocol: session life). */
+const GRACEFUL = 4000;
+
+export class CAMPServerWebsocketSession extends EventEmitter {
+  /** @type {CAMPBase | undefined} */
+  #base;
+  /** @type {Map<string, unknown> | undefined} */
+  #store;
+  /** @type {PendingSends | undefined} */
+  #pending;
+  /** @type {{ promise: Promise<void>, resolve: () => void } | undefined} */
+  #closing;
+  #token;
+  /** Final figures, once closed. */
+  #rx = 0;
+  #tx = 0;
+
+  /**
+   * @internal
+   * @param {Server} server
+   * @param {number} slot
+   * @param {bigint} sid
+   * @param {string} token
+   * @param {string} remoteAddress
+   */
+  constructor(server, slot, sid, token, remoteAddress) {
+    super(CAPTURE);
+    this.sid = sid;
+    this._server = server;
+    this._slot = slot;
+    this._closed = false;
+    this._remoteAddress = remoteAddress;
+    this.#token = token;
+  }
+
+  get id() {
+    return this.sid;
+  }
+
+  get rx() {
+    return this._closed ? this.#rx : this._server._native.counters(this._slot)[0];
+  }
+
+  get tx() {
+    return this._closed ? this.#tx : this._server._native.counters(this._slot)[1];
+  }
+
+  get base() {
+    return (this.#base ??= new CAMPBase(this));
+  }
+
+  /**
+   * @param {string} key
+   * @param {unknown} value
+   */
+  Set(key, value) {
+    (this.#store ??= new Map()).set(key, value);
+  }
+
+  /** @param {string} key */
+  Get(key) {
+    const store = this.#store;
+    if (store !== undefined && store.has(key)) return store.get(key);
+    if (key === "__TYPE") return "client";
+    if (key === "__TOKEN") return this.#token;
+    return undefined;
+  }
+
+  /** @param {string} [reason] */
+  Close(reason = "") {
+    return this.#end(() => this._server._native.close(this._slot, String(reason)));
+  }
+
+  /**
+   * @param {number} [code]
+   * @param {string} [message]
+   */
+  Destroy(code = GRACEFUL, message = "") {
+    if (!isCloseCode(code)) {
+      throw new RangeError(`The close code must be 1000 to 1014 as RFC 6455 allows, or 3000 to 4999, not ${code}.`);
+    }
+    return this.#end(() => this._server._native.destroy(this._slot, code, String(message)));
+  }
+
+  [Symbol.asyncDispose]() {
+    return this.Destroy();
+  }
+
+  /**
+   * A listener's promise was rejected.
+   *
+   * @param {unknown} error
+   * @param {string | symbol} event
+   */
+  [Symbol.for("nodejs.rejection")](error, event) {
+    this._server._onListenerError(error, event, this);
+  }
+
+  /** @param {() => void} order */
+  #end(order) {
+    if (this._closed) return Promise.resolve();
+    order();
+    this._server._schedule();
+    return this.#whenClosed();
+  }
+
+  #whenClosed() {
+    if (this.#closing === undefined) {
+      /** @type {() => void} */
+      let resolve = () => {};
+      /** @type {Promise<void>} */
+      const promise = new Promise((r) => { resolve = r; });
+      this.#closing = { promise, resolve };
+    }
+    return this.#closing.promise;
+  }
+
+  /** @internal The promise of what was just sent. */
+  _sent() {
+    this._server._schedule();
+    return (this.#pending ??= new PendingSends()).add();
+  }
+
+  /**
+   * @internal
+   * @param {number} first
+   * @param {number} count
+   * @param {number} outcome
+   */
+  _settle(first, count, outcome) {
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    if (outcome === DONE) return pending.resolve(first, count);
+    const { ackTimeoutMs, dropPolicy } = this._server._settings;
+    const error = outcome === TIMED_OUT ? ackTimeout(ackTimeoutMs)
+      : outcome === DROPPED ? dropped(dropPolicy)
+      : sessionClosed(this.sid);
+    pending.reject(first, count, error);
+  }
+
+  /**
+   * @internal
+   * @param {number} earlier
+   * @param {number} later
+   */
+  _join(earlier, later) {
+    this.#pending?.join(earlier, later);
+  }
+
+  /**
+   * Emits an event; a listener that throws is reported and stops nothing else.
+   *
+   * @internal
+   * @param {string} event
+   * @param {unknown} [value]
+   */
+  _emit(event, value) {
+    try {
+      if (value === undefined) this.emit(event);
+      else this.emit(event, value);
+    } catch (error) {
+      this._server._onListenerError(error, event, this);
+    }
+  }
+
+  /**
+   * @internal
+   * @param {number} kind
+   * @param {number} bytes
+   */
+  _dropped(kind, bytes) {
+    this._emit("dropped", { type: DATA_TYPES[kind], bytes, policy: this._server._settings.dropPolicy });
+  }
+
+  /**
+   * @internal
+   * @param {number} rtt
+   * @param {number} rx
+   * @param {number} tx
+   * @param {number} ackTimeouts
+   */
+  _statistics(rtt, rx, tx, ackTimeouts) {
+    this._emit("stat-rtt", rtt);
+    this._emit("stat-bytes-rx", rx);
+    this._emit("stat-bytes-tx", tx);
+    this._emit("stat-ack-timeout", ackTimeouts);
+  }
+
+  /**
+   * @internal
+   * @param {number} rx
+   * @param {number} tx
+   */
+  _end(rx, tx) {
+    this._closed = true;
+    this.#rx = rx;
+    this.#tx = tx;
+    // What was sent after the native side had closed is settled by nobody else.
+    this.#pending?.rejectAll(sessionClosed(this.sid));
+    this.#pending = undefined;
+    this._emit("closed");
+    this.#closing?.resolve();
+  }
+}
+
+/**
+ * Whether an endpoint may put this code into a close frame (RFC 6455, 7.4).
+ *
+ * @param {unknown} code
+ */
+function isCloseCode(code) {
+  return typeof code === "number" && Number.isInteger(code)
+    && ((code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006)
+      || (code >= 3000 && code <= 4999));
+}

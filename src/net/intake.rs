@@ -1,0 +1,53 @@
+//! The bound on what one session may pass to the application before the application takes it.
+
+use std::task::Waker;
+
+use super::server::Application;
+
+/// Bytes that an event costs beside its payload.
+const OVERHEAD: usize = 16;
+
+/// Counts what was passed on and not yet taken.
+#[derive(Debug)]
+pub(super) struct Intake {
+    max: usize,
+    /// Bytes passed on since the application's count of takes was `count`.
+    bytes: usize,
+    count: u64,
+    /// Whether the session was told that reading is paused.
+    pub(super) paused: bool,
+}
+
+impl Intake {
+    pub(super) fn new(max: usize) -> Self {
+        Intake { max, bytes: 0, count: 0, paused: false }
+    }
+
+    /// A payload of `len` bytes is passed on.
+    #[inline]
+    pub(super) fn add(&mut self, app: &dyn Application, len: usize) {
+        self.refresh(app);
+        self.bytes += len + OVERHEAD;
+    }
+
+    /// Whether the socket may be read; if not, `waker` is woken once that may have changed.
+    #[inline]
+    pub(super) fn is_open(&mut self, app: &dyn Application, waker: &Waker) -> bool {
+        if self.bytes < self.max && !app.is_full() {
+            return true;
+        }
+        self.refresh(app);
+        if self.bytes < self.max && !app.is_full() {
+            return true;
+        }
+        !app.wake_when_taken(app.taken(), waker)
+    }
+
+    fn refresh(&mut self, app: &dyn Application) {
+        let count = app.taken();
+        if count != self.count {
+            self.count = count;
+            self.bytes = 0;
+        }
+    }
+}

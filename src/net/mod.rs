@@ -1,0 +1,25 @@
+//! The network: listeners, upgrades, TLS and one driver per session, on one thread of its own.
+//!
+//! Everything here runs on the [`Runtime`]'s thread; the [`Application`] is told of what happens
+//! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
+
+mod driver;
+mod head;
+mod intake;
+mod listener;
+mod refusal;
+mod runtime;
+mod server;
+mod sessions;
+mod tls;
+mod trace;
+mod transport;
+mod unwritten;
+mod upgrade;
+
+pub use runtime::Runtime;
+pub use server::{Application, Opened, Server, ServerConfig};
+pub use sessions::{Counters, Slot};
+pub use tls::{TlsConfig, TlsError};
+pub use trace::Trace;
+pub use upgrade::{UpgradeId, UpgradeRequest};

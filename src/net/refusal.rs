@@ -1,0 +1,96 @@
+//! Answers to requests that do not become a session.
+
+use std::net::SocketAddr;
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    NoToken,
+    NotBearer,
+    NoSid,
+    InvalidSid,
+    SessionExists,
+    InvalidToken,
+    /// `validate` did not settle within the handshake timeout.
+    ValidationTimeout,
+    /// Not well-formed HTTP or WebSocket.
+    BadRequest(String),
+    /// The head is larger than the limit.
+    HeadTooLarge,
+    /// The head did not arrive within the handshake timeout.
+    Slow,
+    /// Not a WebSocket upgrade.
+    NotAnUpgrade,
+    /// A WebSocket version other than 13.
+    WrongVersion,
+    /// The server is being destroyed.
+    ShuttingDown,
+}
+
+impl Refusal {
+    /// The reason in words.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Refusal::NoToken => "No auth data supplied.",
+            Refusal::NotBearer => "Incorrect type of auth data supplied.",
+            Refusal::NoSid => "No SID supplied.",
+            Refusal::InvalidSid => "Invalid SID supplied.",
+            Refusal::SessionExists => "The session already exists.",
+            Refusal::InvalidToken => "Invalid bearer token in authorization query.",
+            Refusal::ValidationTimeout => "The bearer token was not validated in time.",
+            Refusal::BadRequest(what) => what,
+            Refusal::HeadTooLarge => "The request head is too large.",
+            Refusal::Slow => "The request head did not arrive in time.",
+            Refusal::NotAnUpgrade => "This port speaks CAMP over WebSocket.",
+            Refusal::WrongVersion => "Only WebSocket version 13 is spoken here.",
+            Refusal::ShuttingDown => "The server is shutting down.",
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        match self {
+            Refusal::NoToken
+            | Refusal::NotBearer
+            | Refusal::NoSid
+            | Refusal::InvalidSid
+            | Refusal::SessionExists
+            | Refusal::InvalidToken
+            | Refusal::ValidationTimeout => "401 Unauthorized",
+            Refusal::BadRequest(_) => "400 Bad Request",
+            Refusal::HeadTooLarge => "431 Request Header Fields Too Large",
+            Refusal::Slow => "408 Request Timeout",
+            Refusal::NotAnUpgrade | Refusal::WrongVersion => "426 Upgrade Required",
+            Refusal::ShuttingDown => "503 Service Unavailable",
+        }
+    }
+
+    fn extra_fields(&self) -> &'static str {
+        match self {
+            Refusal::NotAnUpgrade => "Upgrade: websocket\r\n",
+            Refusal::WrongVersion => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            _ => "",
+        }
+    }
+
+    /// The whole response. Published clients show its body to a person.
+    pub(super) fn response(&self, remote: SocketAddr) -> Vec<u8> {
+        let status = self.status();
+        let reason = escape(self.reason());
+        let body = format!(
+            "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body>\n\
+             <h1>{status}</h1>\n<p>Upgrade request for {remote} was refused. {reason}</p>\n</body></html>\n"
+        );
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
+             {}Connection: {}\r\n\r\n{body}",
+            body.len(),
+            self.extra_fields(),
+            if self.extra_fields().is_empty() { "close" } else { "Upgrade, close" },
+        )
+        .into_bytes()
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

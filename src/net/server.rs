@@ -1,0 +1,278 @@
+//! A listening server: accepts connections and passes the application's orders to their sessions.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+
+use super::listener;
+use super::sessions::{Counters, Order, Sessions, Slot};
+use super::tls::TlsConfig;
+use super::trace::Trace;
+use super::upgrade::{self, UpgradeId, UpgradeRequest};
+use crate::session::{Command, Config, Event, Hooks};
+
+/// How long to wait before accepting again when the system is out of sockets or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What BYE says to the sessions of a server that is closed.
+const SHUTDOWN: &str = "Server shutdown.";
+
+/// What a server is told to do.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// Name or address to bind; all interfaces of both families when `None`.
+    pub host: Option<String>,
+    /// Port to bind; 0 lets the system choose.
+    pub port: u16,
+    /// TLS, or plain TCP when `None`.
+    pub tls: Option<TlsConfig>,
+    /// How long a connection may take from its acceptance to its session.
+    pub handshake_timeout: Duration,
+    /// Most bytes of a request head.
+    pub max_header_bytes: usize,
+    /// Payload bytes of one session the application may leave untaken before its socket is no longer read.
+    pub max_inbound_bytes: usize,
+    /// What its sessions have in common.
+    pub session: Config,
+    /// Debug output.
+    pub trace: Trace,
+}
+
+/// Whom the server tells of what happens. Called on the I/O thread; it must not block.
+pub trait Application {
+    /// The server listens on this address.
+    fn listening(&self, address: SocketAddr);
+    /// The server cannot listen.
+    fn failed(&self, error: &io::Error);
+    /// A token is to be validated; answer with [`Server::validated`].
+    fn validate(&self, id: UpgradeId, request: &UpgradeRequest);
+    /// The client of that request has given up, or its time is over; no answer is needed.
+    fn validation_cancelled(&self, id: UpgradeId);
+    /// A session begins. Its slot is in use until [`Server::release`].
+    fn opened(&self, slot: Slot, session: Opened);
+    /// Something happened in a session.
+    fn event(&self, slot: Slot, event: Event);
+    /// The events so far are to be passed on.
+    fn commit(&self);
+    /// A count that grows whenever the application takes what was passed on.
+    fn taken(&self) -> u64;
+    /// Whether so much waits that no session should read on.
+    fn is_full(&self) -> bool;
+    /// Wakes `waker` when [`Self::taken`] exceeds `count`. False when it already does.
+    fn wake_when_taken(&self, count: u64, waker: &Waker) -> bool;
+    /// The server was closed and its last session is over.
+    fn stopped(&self);
+}
+
+/// What is known of a session at its begin.
+#[derive(Debug)]
+pub struct Opened {
+    /// Session id.
+    pub sid: u64,
+    /// The bearer token it was let in with.
+    pub token: String,
+    /// The client's address.
+    pub remote: SocketAddr,
+    /// Its live figures.
+    pub counters: Arc<Counters>,
+}
+
+/// A server on the I/O thread. Connections that are being accepted keep it alive.
+pub struct Server {
+    pub(super) config: ServerConfig,
+    pub(super) session_config: Rc<Config>,
+    pub(super) app: Box<dyn Application>,
+    pub(super) sessions: Sessions,
+    validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
+    pub(super) hooks: Cell<Hooks>,
+    next_upgrade: Cell<UpgradeId>,
+    /// Connections between acceptance and session.
+    handshakes: Cell<usize>,
+    closing: Cell<bool>,
+    stopped: Cell<bool>,
+    /// Notified when `closing` becomes true.
+    close: Notify,
+}
+
+impl Server {
+    /// Starts a server on the current thread, which must be the [`Runtime`](super::Runtime)'s.
+    pub fn start(config: ServerConfig, app: impl Application + 'static) -> Rc<Server> {
+        let server = Rc::new(Server {
+            session_config: Rc::new(config.session.clone()),
+            config,
+            app: Box::new(app),
+            sessions: Sessions::default(),
+            validations: RefCell::default(),
+            hooks: Cell::default(),
+            next_upgrade: Cell::new(0),
+            handshakes: Cell::new(0),
+            closing: Cell::new(false),
+            stopped: Cell::new(false),
+            close: Notify::new(),
+        });
+        tokio::task::spawn_local(server.clone().listen());
+        server
+    }
+
+    /// The application's answer to [`Application::validate`].
+    pub fn validated(&self, id: UpgradeId, accepted: bool) {
+        if let Some(waiting) = self.validations.borrow_mut().remove(&id) {
+            // The client may have gone meanwhile.
+            let _ = waiting.send(accepted);
+        }
+    }
+
+    /// Passes a command to a session; one that has ended settles nothing more.
+    #[inline]
+    pub fn command(&self, slot: Slot, command: Command) {
+        self.sessions.post(slot, Order::Command(command));
+    }
+
+    /// The hooks of the session's held message have run.
+    pub fn verdict(&self, slot: Slot) {
+        self.sessions.post(slot, Order::Verdict);
+    }
+
+    /// From now on messages of these kinds are [`Event::Held`] in every session.
+    pub fn set_hooks(&self, hooks: Hooks) {
+        self.hooks.set(hooks);
+        self.sessions.for_each(|mailbox| mailbox.post(Order::Hooks(hooks)));
+    }
+
+    /// The application has seen the session's `Closed` event and will not use the slot again.
+    pub fn release(&self, slot: Slot) {
+        self.sessions.release(slot);
+    }
+
+    /// Stops accepting and closes every session; [`Application::stopped`] follows.
+    pub fn close(&self) {
+        if self.closing.replace(true) {
+            return;
+        }
+        self.close.notify_waiters();
+        self.sessions.for_each(|mailbox| mailbox.post(Order::Command(Command::Close(SHUTDOWN.to_owned()))));
+        self.stop_if_idle();
+    }
+
+    /// Whether the server is being closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Resolves once the server is being closed.
+    pub(super) async fn closed(&self) {
+        let notified = self.close.notified();
+        if !self.is_closing() {
+            notified.await;
+        }
+    }
+
+    /// Asks the application about a token. The receiver fails when nobody will answer.
+    pub(super) fn ask(&self, request: &UpgradeRequest) -> (UpgradeId, oneshot::Receiver<bool>) {
+        let id = self.next_upgrade.get();
+        self.next_upgrade.set(id.wrapping_add(1));
+        let (answer, receiver) = oneshot::channel();
+        self.validations.borrow_mut().insert(id, answer);
+        self.app.validate(id, request);
+        self.app.commit();
+        (id, receiver)
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn forget(&self, id: UpgradeId) {
+        if self.validations.borrow_mut().remove(&id).is_some() {
+            self.app.validation_cancelled(id);
+            self.app.commit();
+        }
+    }
+
+    /// Reports the stop once the server is closed and nothing is left.
+    pub(super) fn stop_if_idle(&self) {
+        let idle = self.sessions.live() == 0 && self.handshakes.get() == 0;
+        if self.is_closing() && idle && !self.stopped.replace(true) {
+            self.app.stopped();
+            self.app.commit();
+        }
+    }
+
+    async fn listen(self: Rc<Self>) {
+        let trace = self.config.trace;
+        let bound = match listener::bind(self.config.host.as_deref(), self.config.port).await {
+            Ok(listener) => listener.local_addr().map(|address| (listener, address)),
+            Err(error) => Err(error),
+        };
+        match bound {
+            Ok(_) if self.is_closing() => {}
+            Ok((listener, address)) => {
+                trace.server(format_args!("listening on {address}"));
+                self.app.listening(address);
+                self.app.commit();
+                self.accept(listener).await;
+            }
+            Err(error) => {
+                trace.server(format_args!("cannot listen on port {}: {error}", self.config.port));
+                self.app.failed(&error);
+                self.app.commit();
+            }
+        }
+    }
+
+    async fn accept(self: &Rc<Self>, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.closed() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, remote)) => {
+                    let handshake = Handshake::begin(self.clone());
+                    tokio::task::spawn_local(upgrade::run(handshake, stream, remote));
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    self.config.trace.server(format_args!("cannot accept: {error}"));
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("port", &self.config.port).field("live", &self.sessions.live()).finish()
+    }
+}
+
+/// Counts a connection that is not yet a session, until dropped.
+pub(super) struct Handshake {
+    pub(super) server: Rc<Server>,
+}
+
+impl Handshake {
+    fn begin(server: Rc<Server>) -> Self {
+        server.handshakes.set(server.handshakes.get() + 1);
+        Handshake { server }
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.server.handshakes.set(self.server.handshakes.get() - 1);
+        self.server.stop_if_idle();
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

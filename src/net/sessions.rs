@@ -1,0 +1,128 @@
+//! The live sessions of a server: by slot, and by sid.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+use slab::Slab;
+
+use crate::session::{Command, Hooks};
+
+/// Names a session between this layer and the application. It is not given to another session
+/// before the application has released it, after the session's `Closed` event.
+pub type Slot = u32;
+
+/// Room for orders that an idle session keeps.
+const SPARE_ORDERS: usize = 64;
+
+/// Figures of a session that the application may read at any time, from any thread.
+#[derive(Debug, Default)]
+pub struct Counters {
+    bytes_rx: AtomicU64,
+    bytes_tx: AtomicU64,
+}
+
+impl Counters {
+    /// Bytes of CAMP frames received and sent.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.bytes_rx.load(Ordering::Relaxed), self.bytes_tx.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set(&self, rx: u64, tx: u64) {
+        self.bytes_rx.store(rx, Ordering::Relaxed);
+        self.bytes_tx.store(tx, Ordering::Relaxed);
+    }
+}
+
+/// Where a session's driver finds what it is to do.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    orders: RefCell<Vec<Order>>,
+    waker: Cell<Option<Waker>>,
+}
+
+/// What the application wants of one session.
+#[derive(Debug)]
+pub(super) enum Order {
+    Command(Command),
+    Verdict,
+    Hooks(Hooks),
+}
+
+impl Mailbox {
+    /// Leaves an order; the driver is woken with the first.
+    #[inline]
+    pub(super) fn post(&self, order: Order) {
+        self.orders.borrow_mut().push(order);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Hands the orders to `each`, and remembers whom to wake for the next.
+    #[inline]
+    pub(super) fn take(&self, waker: &Waker, mut each: impl FnMut(Order)) {
+        let mut orders = self.orders.borrow_mut();
+        for order in orders.drain(..) {
+            each(order);
+        }
+        orders.shrink_to(SPARE_ORDERS);
+        let current = self.waker.take().filter(|current| current.will_wake(waker));
+        self.waker.set(Some(current.unwrap_or_else(|| waker.clone())));
+    }
+}
+
+/// The sessions of one server.
+#[derive(Default)]
+pub(super) struct Sessions {
+    slots: RefCell<Slab<Rc<Mailbox>>>,
+    /// Sids of the live sessions. A sid leaves when its session ends, its slot only on release.
+    sids: RefCell<HashSet<u64>>,
+}
+
+impl Sessions {
+    pub(super) fn is_live(&self, sid: u64) -> bool {
+        self.sids.borrow().contains(&sid)
+    }
+
+    /// Claims the sid; `None` when a live session has it.
+    pub(super) fn open(&self, sid: u64) -> Option<(Slot, Rc<Mailbox>)> {
+        if !self.sids.borrow_mut().insert(sid) {
+            return None;
+        }
+        let mailbox = Rc::new(Mailbox::default());
+        let slot = self.slots.borrow_mut().insert(mailbox.clone());
+        Some((slot as Slot, mailbox))
+    }
+
+    /// The session has ended: its sid is free.
+    pub(super) fn end(&self, sid: u64) {
+        self.sids.borrow_mut().remove(&sid);
+    }
+
+    /// The application has let go of the slot.
+    pub(super) fn release(&self, slot: Slot) {
+        self.slots.borrow_mut().try_remove(slot as usize);
+    }
+
+    #[inline]
+    pub(super) fn post(&self, slot: Slot, order: Order) {
+        if let Some(mailbox) = self.slots.borrow().get(slot as usize) {
+            mailbox.post(order);
+        }
+    }
+
+    /// Calls `f` for every slot in use.
+    pub(super) fn for_each(&self, mut f: impl FnMut(&Mailbox)) {
+        for (_, mailbox) in self.slots.borrow().iter() {
+            f(mailbox);
+        }
+    }
+
+    /// Number of live sessions.
+    pub(super) fn live(&self) -> usize {
+        self.sids.borrow().len()
+    }
+}

@@ -1,0 +1,241 @@
+//! From an accepted connection to a session: TLS, request head, validation, response.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::driver::Driver;
+use super::head::Head;
+use super::refusal::Refusal;
+use super::server::{Handshake, Opened, Server};
+use super::transport::Transport;
+
+/// Names one upgrade request that is being validated.
+pub type UpgradeId = u32;
+
+/// What the application may know of a client before it lets it in.
+#[derive(Debug)]
+pub struct UpgradeRequest {
+    /// The bearer token.
+    pub token: String,
+    /// The session id that the client chose.
+    pub sid: u64,
+    /// Path and query as sent.
+    pub url: String,
+    /// Header fields as sent.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The client's address.
+    pub remote: SocketAddr,
+}
+
+/// Bytes a client may send ahead of the response.
+const MAX_EARLY_BYTES: usize = 64 << 10;
+
+/// How long a refused client may take to read its response.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Unread bytes of a refused client that are discarded, so that it can read its response.
+const MAX_DISCARDED: usize = 256 << 10;
+
+/// Takes a connection to its session, or refuses it.
+pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketAddr) {
+    let server = handshake.server.clone();
+    let remote = canonical(remote);
+    let deadline = Instant::now() + server.config.handshake_timeout;
+    // Small frames are flushed in batches already; a failure costs latency only.
+    let _ = stream.set_nodelay(true);
+    let Some(mut transport) = secure(&server, stream, remote, deadline).await else { return };
+
+    match negotiate(&server, &mut transport, remote, deadline).await {
+        Ok(Some(agreed)) => open(&server, transport, agreed, remote).await,
+        Ok(None) => {}
+        Err(refusal) => {
+            server.config.trace.server(format_args!("refused {remote}: {}", refusal.reason()));
+            // The client may be gone: nobody is left to tell.
+            let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
+        }
+    }
+}
+
+/// An upgrade that the application has agreed to.
+struct Agreed {
+    request: UpgradeRequest,
+    key: String,
+    camp_offered: bool,
+    /// What the client sent behind its request.
+    early: Vec<u8>,
+}
+
+async fn secure(server: &Server, stream: TcpStream, remote: SocketAddr, deadline: Instant) -> Option<Transport> {
+    let Some(tls) = &server.config.tls else { return Some(Transport::plain(stream)) };
+    tokio::select! {
+        accepted = timeout_at(deadline, tls.acceptor().accept(stream)) => match accepted {
+            Ok(Ok(stream)) => return Some(Transport::tls(stream)),
+            Ok(Err(error)) => server.config.trace.server(format_args!("TLS with {remote} failed: {error}")),
+            Err(_) => server.config.trace.server(format_args!("TLS with {remote} took too long")),
+        },
+        () = server.closed() => {}
+    }
+    None
+}
+
+/// `None` when the client has gone.
+async fn negotiate(
+    server: &Server,
+    transport: &mut Transport,
+    remote: SocketAddr,
+    deadline: Instant,
+) -> Result<Option<Agreed>, Refusal> {
+    let mut buffer = Vec::new();
+    let head = tokio::select! {
+        head = timeout_at(deadline, read_head(transport, &mut buffer, server.config.max_header_bytes)) => head,
+        () = server.closed() => return Err(Refusal::ShuttingDown),
+    };
+    let head = match head {
+        Err(_) if buffer.is_empty() => return Ok(None),
+        Err(_) => return Err(Refusal::Slow),
+        Ok(head) => match head? {
+            Some(head) => head,
+            None => return Ok(None),
+        },
+    };
+    if !head.wants_websocket() {
+        return Err(Refusal::NotAnUpgrade);
+    }
+    let key = head.websocket_key()?.to_owned();
+    let credentials = head.credentials()?;
+    if server.sessions.is_live(credentials.sid) {
+        return Err(Refusal::SessionExists);
+    }
+    let camp_offered = head.offers_camp();
+    let request = UpgradeRequest {
+        token: credentials.token,
+        sid: credentials.sid,
+        url: head.target,
+        headers: head.fields,
+        remote,
+    };
+    validate(server, transport, &request, &mut buffer, deadline).await?;
+    Ok(Some(Agreed { request, key, camp_offered, early: buffer }))
+}
+
+/// Reads up to the end of the head; what follows it stays in `buffer`. `None`: the client has gone.
+async fn read_head(transport: &mut Transport, buffer: &mut Vec<u8>, max: usize) -> Result<Option<Head>, Refusal> {
+    loop {
+        let before = buffer.len();
+        if matches!(transport.read_buf(buffer).await, Ok(0) | Err(_)) {
+            return Ok(None);
+        }
+        // Parsing starts over each time, so it is tried only when a line has ended.
+        if before == 0 || buffer[before..].contains(&b'\n') {
+            if let Some((head, length)) = Head::parse(buffer)? {
+                if length > max {
+                    return Err(Refusal::HeadTooLarge);
+                }
+                buffer.drain(..length);
+                return Ok(Some(head));
+            }
+        }
+        if buffer.len() > max {
+            return Err(Refusal::HeadTooLarge);
+        }
+    }
+}
+
+async fn validate(
+    server: &Server,
+    transport: &mut Transport,
+    request: &UpgradeRequest,
+    buffer: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    let (id, answer) = server.ask(request);
+    let _forget = Forget { server, id };
+    tokio::select! {
+        answer = timeout_at(deadline, answer) => match answer {
+            Ok(Ok(true)) => Ok(()),
+            Ok(_) => Err(Refusal::InvalidToken),
+            Err(_) => Err(Refusal::ValidationTimeout),
+        },
+        () = gone(transport, buffer) => Err(Refusal::InvalidToken),
+        () = server.closed() => Err(Refusal::ShuttingDown),
+    }
+}
+
+/// Withdraws a question that was not answered.
+struct Forget<'a> {
+    server: &'a Server,
+    id: UpgradeId,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.server.forget(self.id);
+    }
+}
+
+/// Resolves when the client hangs up, or sends too much ahead of time.
+async fn gone(transport: &mut Transport, buffer: &mut Vec<u8>) {
+    while buffer.len() < MAX_EARLY_BYTES {
+        if matches!(transport.read_buf(buffer).await, Ok(0) | Err(_)) {
+            return;
+        }
+    }
+}
+
+async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {
+    let Agreed { request, key, camp_offered, early } = agreed;
+    // Another upgrade with this sid may have won while this one was validated.
+    let Some((slot, mailbox)) = server.sessions.open(request.sid) else {
+        server.config.trace.server(format_args!("refused {remote}: {}", Refusal::SessionExists.reason()));
+        let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &Refusal::SessionExists, remote)).await;
+        return;
+    };
+    server.config.trace.server(format_args!("session {} of {remote} opened", request.sid));
+    let protocol = if camp_offered { "Sec-WebSocket-Protocol: camp\r\n" } else { "" };
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n{protocol}\r\n",
+        derive_accept_key(key.as_bytes())
+    );
+    // A client that does not take the response in time is found out by the driver.
+    let _ = timeout(server.config.handshake_timeout, transport.write_all(response.as_bytes())).await;
+    let counters = std::sync::Arc::default();
+    let opened = Opened { sid: request.sid, token: request.token, remote, counters: std::sync::Arc::clone(&counters) };
+    server.app.opened(slot, opened);
+    let driver = Driver::new(server.clone(), (slot, mailbox), request.sid, counters, transport, early).await;
+    tokio::task::spawn_local(driver.run());
+}
+
+/// Sends the refusal, then discards what the client still sends: closing a socket with unread
+/// bytes would destroy the response on its way.
+async fn refuse(transport: &mut Transport, refusal: &Refusal, remote: SocketAddr) -> io::Result<()> {
+    transport.write_all(&refusal.response(remote)).await?;
+    transport.shutdown().await?;
+    let mut discarded = 0;
+    let mut scratch = [0; 1024];
+    while discarded < MAX_DISCARDED {
+        match transport.read(&mut scratch).await? {
+            0 => break,
+            n => discarded += n,
+        }
+    }
+    Ok(())
+}
+
+/// IPv4 clients of a dual-stack listener under their own address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(v4) => SocketAddr::new(IpAddr::V4(v4), address.port()),
+            None => address,
+        },
+        IpAddr::V4(_) => address,
+    }
+}

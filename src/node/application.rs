@@ -1,0 +1,127 @@
+//! What the network layer tells, written into the log.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+
+use super::error::system_error_code;
+use super::log::{Log, LogWriter};
+use super::record::{self, Kind};
+use super::server::lock;
+use crate::net::{Application, Counters, Opened, Slot, UpgradeId, UpgradeRequest};
+use crate::session::{Event, Payload};
+
+/// The figures of the live sessions, by slot; readable from the JavaScript thread.
+#[derive(Clone, Default)]
+pub(super) struct LiveCounters(Arc<Mutex<Vec<Option<Arc<Counters>>>>>);
+
+/// Writes what happens into a server's log.
+pub(super) struct JsApplication {
+    shared: Arc<Log>,
+    log: LogWriter,
+    counters: LiveCounters,
+}
+
+impl JsApplication {
+    pub(super) fn new(shared: Arc<Log>, counters: LiveCounters) -> Self {
+        JsApplication { log: LogWriter::new(shared.clone()), shared, counters }
+    }
+}
+
+impl Application for JsApplication {
+    fn listening(&self, address: SocketAddr) {
+        self.log.put(0, Kind::Listening, |out| {
+            let family = if address.is_ipv6() { 6 } else { 4 };
+            record::put_words(out, &[u32::from(address.port()), family]);
+            out.extend_from_slice(address.ip().to_string().as_bytes());
+        });
+    }
+
+    fn failed(&self, error: &io::Error) {
+        self.log.put(0, Kind::Failed, |out| {
+            out.extend_from_slice(format!("{}\0{error}", system_error_code(error)).as_bytes());
+        });
+    }
+
+    fn validate(&self, id: UpgradeId, request: &UpgradeRequest) {
+        self.log.put(id, Kind::Validate, |out| record::validate(request, out));
+    }
+
+    fn validation_cancelled(&self, id: UpgradeId) {
+        self.log.put(id, Kind::ValidationCancelled, |_| {});
+    }
+
+    fn opened(&self, slot: Slot, session: Opened) {
+        self.log.put(slot, Kind::Opened, |out| record::opened(&session, out));
+        self.counters.insert(slot, session.counters);
+    }
+
+    #[inline]
+    fn event(&self, slot: Slot, event: Event) {
+        match event {
+            Event::Message(payload) => self.log.put_bytes(slot, record::data_kind(&payload), bytes_of(payload)),
+            Event::Held(payload) => self.log.put_bytes(slot, record::held_kind(&payload), bytes_of(payload)),
+            other => {
+                let mut payload = Vec::new();
+                let kind = record::encode_event(&other, self.counters.bytes(slot), &mut payload);
+                if let Some(kind) = kind {
+                    self.log.put_bytes(slot, kind, payload.into());
+                }
+            }
+        }
+    }
+
+    fn commit(&self) {
+        self.log.commit();
+    }
+
+    fn taken(&self) -> u64 {
+        self.shared.taken()
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.is_full()
+    }
+
+    fn wake_when_taken(&self, count: u64, waker: &Waker) -> bool {
+        self.shared.wake_when_taken(count, waker)
+    }
+
+    fn stopped(&self) {
+        self.log.put(0, Kind::Stopped, |_| {});
+    }
+}
+
+impl LiveCounters {
+    fn insert(&self, slot: Slot, counters: Arc<Counters>) {
+        let mut slots = lock(&self.0);
+        let index = slot as usize;
+        if slots.len() <= index {
+            slots.resize(index + 1, None);
+        }
+        slots[index] = Some(counters);
+    }
+
+    /// Forgets a session.
+    pub(super) fn remove(&self, slot: Slot) {
+        if let Some(entry) = lock(&self.0).get_mut(slot as usize) {
+            *entry = None;
+        }
+    }
+
+    /// Bytes received and sent; zeros for a slot not in use.
+    pub(super) fn bytes(&self, slot: Slot) -> (u64, u64) {
+        match lock(&self.0).get(slot as usize) {
+            Some(Some(counters)) => counters.bytes(),
+            _ => (0, 0),
+        }
+    }
+}
+
+fn bytes_of(payload: Payload) -> bytes::Bytes {
+    match payload {
+        Payload::Utf8(text) | Payload::Error(text) => text.into_bytes(),
+        Payload::Binary(data) => data,
+    }
+}

@@ -1,0 +1,19 @@
+//! Names of system errors as Node gives them.
+
+use std::io;
+
+/// The code under which Node's users know a system error.
+pub(super) fn system_error_code(error: &io::Error) -> &'static str {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::AddrInUse => "EADDRINUSE",
+        Kind::AddrNotAvailable => "EADDRNOTAVAIL",
+        Kind::PermissionDenied => "EACCES",
+        Kind::InvalidInput => "EINVAL",
+        Kind::OutOfMemory => "ENOMEM",
+        Kind::Unsupported => "EAFNOSUPPORT",
+        // The resolver's failures have neither a kind nor a number of the system.
+        _ if error.raw_os_error().is_none() => "ENOTFOUND",
+        _ => "EIO",
+    }
+}

@@ -1,0 +1,236 @@
+//! The log: what happens on the I/O thread, on its way to JavaScript.
+//!
+//! The I/O thread stages records and commits them in batches; the JavaScript thread takes all that
+//! was committed in one exchange. It is woken only when it has said that it found nothing.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+
+use bytes::Bytes;
+use napi::Status;
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+
+use super::record::{self, Kind, LARGE, LARGE_FROM};
+use crate::net::Slot;
+
+/// Calls JavaScript to take the log. While it exists it keeps the process alive.
+pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false>;
+
+/// Committed bytes at which no session reads on until JavaScript has taken them.
+const FULL: usize = 64 << 20;
+
+/// The shared part.
+pub(super) struct Log {
+    committed: Mutex<Committed>,
+    /// How often JavaScript has taken the log.
+    taken: AtomicU64,
+    /// Bytes committed and not taken.
+    size: AtomicUsize,
+}
+
+struct Committed {
+    batch: Batch,
+    /// Sessions that wait for the log to be taken.
+    waiting: Vec<Waker>,
+    /// Whether JavaScript has been woken, or is busy with what it took.
+    awake: bool,
+    /// `None` once the server is disposed of.
+    wake: Option<Wake>,
+}
+
+/// Records, and the payloads kept beside them.
+#[derive(Default)]
+struct Batch {
+    records: Vec<u8>,
+    large: VecDeque<Bytes>,
+    /// Sum of `large`, while it grows.
+    large_bytes: usize,
+}
+
+impl Log {
+    pub(super) fn new(wake: Wake) -> Arc<Self> {
+        Arc::new(Log {
+            committed: Mutex::new(Committed {
+                batch: Batch::default(),
+                waiting: Vec::new(),
+                awake: false,
+                wake: Some(wake),
+            }),
+            taken: AtomicU64::new(0),
+            size: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.size.load(Ordering::Relaxed) >= FULL
+    }
+
+    /// See [`Application::wake_when_taken`](crate::net::Application::wake_when_taken).
+    pub(super) fn wake_when_taken(&self, count: u64, waker: &Waker) -> bool {
+        let mut committed = self.lock();
+        if self.taken() > count {
+            return false;
+        }
+        if !committed.waiting.iter().any(|other| other.will_wake(waker)) {
+            committed.waiting.push(waker.clone());
+        }
+        true
+    }
+
+    /// Lets go of JavaScript: no wake follows, and the process may end.
+    pub(super) fn dispose(&self) {
+        self.lock().wake = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Committed> {
+        // Nothing that runs under the lock can panic halfway through a change.
+        self.committed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The I/O thread's end.
+pub(super) struct LogWriter {
+    log: Arc<Log>,
+    staged: RefCell<Batch>,
+}
+
+impl LogWriter {
+    pub(super) fn new(log: Arc<Log>) -> Self {
+        LogWriter { log, staged: RefCell::default() }
+    }
+
+    /// Stages a record with a payload that is shared.
+    #[inline]
+    pub(super) fn put_bytes(&self, slot: Slot, kind: Kind, payload: Bytes) {
+        let mut staged = self.staged.borrow_mut();
+        let large = payload.len() >= LARGE_FROM;
+        staged.records.extend_from_slice(&record::header(slot, kind, payload.len(), large));
+        if large {
+            staged.large_bytes += payload.len();
+            staged.large.push_back(payload);
+        } else {
+            staged.records.extend_from_slice(&payload);
+            staged.pad();
+        }
+    }
+
+    /// Stages a record whose payload `encode` appends.
+    pub(super) fn put(&self, slot: Slot, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut payload = Vec::new();
+        encode(&mut payload);
+        self.put_bytes(slot, kind, payload.into());
+    }
+
+    /// Makes what is staged available, and wakes JavaScript if it sleeps.
+    pub(super) fn commit(&self) {
+        let mut staged = self.staged.borrow_mut();
+        if staged.records.is_empty() {
+            return;
+        }
+        let mut committed = self.log.lock();
+        let Committed { batch, awake, wake, .. } = &mut *committed;
+        if batch.records.is_empty() {
+            std::mem::swap(&mut batch.records, &mut staged.records);
+        } else {
+            batch.records.extend_from_slice(&staged.records);
+        }
+        staged.records.clear();
+        batch.large_bytes += std::mem::take(&mut staged.large_bytes);
+        batch.large.append(&mut staged.large);
+        self.log.size.store(batch.records.len() + batch.large_bytes, Ordering::Relaxed);
+        if !std::mem::replace(awake, true)
+            && let Some(wake) = wake
+        {
+            // A closing environment takes nothing any more; its sessions end with it.
+            let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+}
+
+/// The JavaScript thread's end.
+pub(super) struct LogReader {
+    log: Arc<Log>,
+    batch: RefCell<Reading>,
+}
+
+/// A batch that was taken and is being handed out.
+#[derive(Default)]
+struct Reading {
+    batch: Batch,
+    /// Where the next record begins.
+    at: usize,
+}
+
+impl LogReader {
+    pub(super) fn new(log: Arc<Log>) -> Self {
+        LogReader { log, batch: RefCell::default() }
+    }
+
+    /// Copies whole records into `out`, as many as fit, and returns their length. 0: there is
+    /// nothing, and the next commit wakes.
+    pub(super) fn read(&self, out: &mut [u8]) -> usize {
+        let mut reading = self.batch.borrow_mut();
+        if reading.at == reading.batch.records.len() {
+            self.take(&mut reading);
+        }
+        let Reading { batch, at } = &mut *reading;
+        let records = &batch.records[*at..];
+        let length = if records.len() <= out.len() { records.len() } else { whole_records(records, out.len()) };
+        out[..length].copy_from_slice(&records[..length]);
+        *at += length;
+        length
+    }
+
+    /// The payload of the next `LARGE` record.
+    pub(super) fn next_large(&self) -> Option<Bytes> {
+        self.batch.borrow_mut().batch.large.pop_front()
+    }
+
+    fn take(&self, reading: &mut Reading) {
+        reading.at = 0;
+        reading.batch.records.clear();
+        reading.batch.records.shrink_to(1 << 20);
+        let mut committed = self.log.lock();
+        std::mem::swap(&mut committed.batch.records, &mut reading.batch.records);
+        reading.batch.large.append(&mut committed.batch.large);
+        committed.batch.large_bytes = 0;
+        self.log.size.store(0, Ordering::Relaxed);
+        self.log.taken.fetch_add(1, Ordering::Release);
+        committed.awake = !reading.batch.records.is_empty();
+        let waiting = std::mem::take(&mut committed.waiting);
+        drop(committed);
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+}
+
+impl Batch {
+    #[inline]
+    fn pad(&mut self) {
+        let padded = self.records.len().next_multiple_of(8);
+        self.records.resize(padded, 0);
+    }
+}
+
+/// The length of the records at the start of `records` that end within `max` bytes.
+fn whole_records(records: &[u8], max: usize) -> usize {
+    let mut end = 0;
+    while let Some(word) = records.get(end + 4..end + 8).and_then(|w| <[u8; 4]>::try_from(w).ok()) {
+        let word = u32::from_ne_bytes(word);
+        let inline = if word & LARGE == 0 { (word >> 8) as usize } else { 0 };
+        let next = end + 8 + inline.next_multiple_of(8);
+        if next > max {
+            break;
+        }
+        end = next;
+    }
+    end
+}

@@ -1,0 +1,14 @@
+//! The boundary to JavaScript.
+//!
+//! Nothing crosses it message by message: what happens in sessions is appended to one [`log`] per
+//! server, which JavaScript takes in batches after one wake; what JavaScript wants is appended to
+//! one batch of [`orders`], handed over once per tick.
+
+mod application;
+mod error;
+mod log;
+mod options;
+mod orders;
+mod raw;
+mod record;
+mod server;

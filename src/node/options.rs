@@ -1,0 +1,102 @@
+//! A server's options, as `js/options.js` has checked and completed them.
+
+use std::time::Duration;
+
+use napi::bindgen_prelude::Uint8Array;
+use napi_derive::napi;
+
+use crate::net::{ServerConfig, TlsConfig, TlsError, Trace};
+use crate::session::{Backpressure, Config, DropPolicy};
+
+/// All options of a server. Times in milliseconds, sizes in bytes.
+#[napi(object)]
+pub struct NativeOptions {
+    /// Name or address to bind.
+    pub host: Option<String>,
+    /// Port to bind.
+    pub port: u16,
+    /// PEM private key; with `cert`, or neither.
+    pub key: Option<Uint8Array>,
+    /// PEM certificate chain.
+    pub cert: Option<Uint8Array>,
+    /// `keepAliveIntervalMs`
+    pub keep_alive_interval_ms: f64,
+    /// `ackTimeoutMs`
+    pub ack_timeout_ms: f64,
+    /// `handshakeTimeoutMs`
+    pub handshake_timeout_ms: f64,
+    /// `maxHeaderBytes`
+    pub max_header_bytes: f64,
+    /// `maxInboundBytes`
+    pub max_inbound_bytes: f64,
+    /// `backpressure.highWaterMark`
+    pub high_water_mark: f64,
+    /// `backpressure.lowWaterMark`
+    pub low_water_mark: f64,
+    /// `backpressure.maxQueuedBytes`
+    pub max_queued_bytes: f64,
+    /// `backpressure.maxQueueCount`
+    pub max_queue_count: f64,
+    /// `backpressure.dropPolicy`: 0 oldest, 1 newest, 2 dedupe-latest
+    pub drop_policy: u32,
+    /// Print section `CAMP_SERVER`.
+    pub debug_server: bool,
+    /// Print section `CAMP_SERVER_SESSION`.
+    pub debug_session: bool,
+    /// Print section `CAMP_SERVER_ACK`.
+    pub debug_ack: bool,
+    /// Print section `CAMP_BACKPRESSURE`.
+    pub debug_backpressure: bool,
+}
+
+impl NativeOptions {
+    /// The configuration of the network layer.
+    pub(super) fn into_config(self) -> Result<ServerConfig, TlsError> {
+        let tls = match (&self.key, &self.cert) {
+            (Some(key), Some(cert)) => Some(TlsConfig::from_pem(key, cert)?),
+            _ => None,
+        };
+        Ok(ServerConfig {
+            host: self.host,
+            port: self.port,
+            tls,
+            handshake_timeout: millis(self.handshake_timeout_ms),
+            max_header_bytes: size(self.max_header_bytes),
+            max_inbound_bytes: size(self.max_inbound_bytes),
+            session: Config {
+                keep_alive: millis(self.keep_alive_interval_ms),
+                ack_timeout: millis(self.ack_timeout_ms),
+                backpressure: Backpressure {
+                    high_watermark: size(self.high_water_mark),
+                    low_watermark: size(self.low_water_mark),
+                    max_queued_bytes: size(self.max_queued_bytes),
+                    max_queue_count: size(self.max_queue_count),
+                    policy: match self.drop_policy {
+                        1 => DropPolicy::Newest,
+                        2 => DropPolicy::DedupeLatest,
+                        _ => DropPolicy::Oldest,
+                    },
+                },
+                ..Config::default()
+            },
+            trace: Trace {
+                server: self.debug_server,
+                session: self.debug_session,
+                ack: self.debug_ack,
+                backpressure: self.debug_backpressure,
+            },
+        })
+    }
+}
+
+fn millis(number: f64) -> Duration {
+    Duration::from_secs_f64(number.clamp(1.0, MAX_MILLIS) / 1000.0)
+}
+
+/// The longest time an option may name: what a timer of Node can hold.
+const MAX_MILLIS: f64 = i32::MAX as f64;
+
+/// Saturates: `Infinity` is the largest size.
+fn size(number: f64) -> usize {
+    number as usize
+}

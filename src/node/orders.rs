@@ -1,0 +1,215 @@
+//! Orders: what JavaScript wants of its sessions, on its way to the I/O thread.
+//!
+//! An order is `[slot u32][length << 8 | kind u32]` and its payload, unpadded.
+
+use std::cell::{RefCell, RefMut};
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::sync::Notify;
+
+use super::server::lock;
+use crate::net::{Server, Slot};
+use crate::protocol::Text;
+use crate::session::{Command, Payload};
+
+/// Room that a batch starts with.
+const BATCH: usize = 64 << 10;
+
+/// Orders of this many bytes are handed over at once, before JavaScript yields.
+const EAGER: usize = 256 << 10;
+
+const HEADER: usize = 8;
+
+/// What an order wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum OrderKind {
+    Utf8 = 0,
+    Binary = 1,
+    Error = 2,
+    Ping = 3,
+    /// Payload: the reason.
+    Close = 4,
+    /// Payload: `[code u16]`, the reason.
+    Destroy = 5,
+    Release = 6,
+    /// The slot is the upgrade's id. Payload: one byte, 1 to let the client in.
+    Validated = 7,
+    /// Closes the server; the slot means nothing.
+    Shutdown = 8,
+}
+
+/// What the two threads share.
+#[derive(Default)]
+pub(super) struct OrderQueue {
+    batches: Mutex<Vec<Bytes>>,
+    posted: Notify,
+    /// No more orders come.
+    over: AtomicBool,
+}
+
+/// The JavaScript thread's end: collects orders.
+pub(super) struct OrderWriter {
+    queue: Arc<OrderQueue>,
+    batch: RefCell<BytesMut>,
+}
+
+impl OrderWriter {
+    pub(super) fn new(queue: Arc<OrderQueue>) -> Self {
+        OrderWriter { queue, batch: RefCell::new(BytesMut::new()) }
+    }
+
+    /// Adds an order with the given payload.
+    pub(super) fn put(&self, slot: Slot, kind: OrderKind, payload: &[u8]) {
+        let mut batch = self.batch.borrow_mut();
+        make_room(&mut batch, payload.len());
+        batch.put_slice(&header(slot, kind, payload.len()));
+        batch.put_slice(payload);
+        self.hand_over_early(batch);
+    }
+
+    /// Adds an order whose payload `fill` writes into at least `room` bytes of spare memory.
+    /// Nothing is added when it fails.
+    ///
+    /// # Safety
+    ///
+    /// `fill` returns how many bytes it has initialised, from the start of the memory it was given.
+    #[inline]
+    pub(super) unsafe fn put_with<E>(
+        &self,
+        slot: Slot,
+        kind: OrderKind,
+        room: usize,
+        fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let mut batch = self.batch.borrow_mut();
+        make_room(&mut batch, room);
+        let start = batch.len();
+        let payload = start + HEADER;
+        let length = fill(&mut batch.spare_capacity_mut()[HEADER..])?;
+        batch.put_slice(&header(slot, kind, length));
+        // SAFETY: the header was written up to `payload`, and the caller vouches for `length`
+        // initialised bytes within the capacity behind it.
+        unsafe { batch.set_len(payload + length) };
+        self.hand_over_early(batch);
+        Ok(())
+    }
+
+    #[inline]
+    fn hand_over_early(&self, batch: RefMut<'_, BytesMut>) {
+        let early = batch.len() >= EAGER;
+        drop(batch);
+        if early {
+            self.flush();
+        }
+    }
+
+    /// Hands over what was collected.
+    pub(super) fn flush(&self) {
+        let mut batch = self.batch.borrow_mut();
+        if batch.is_empty() {
+            return;
+        }
+        let orders = batch.split().freeze();
+        lock(&self.queue.batches).push(orders);
+        self.queue.posted.notify_one();
+    }
+}
+
+#[inline]
+fn make_room(batch: &mut BytesMut, payload: usize) {
+    if batch.capacity() - batch.len() < HEADER + payload {
+        batch.reserve((HEADER + payload).max(BATCH));
+    }
+}
+
+#[inline]
+fn header(slot: Slot, kind: OrderKind, length: usize) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..4].copy_from_slice(&slot.to_ne_bytes());
+    header[4..].copy_from_slice(&((length as u32) << 8 | kind as u32).to_ne_bytes());
+    header
+}
+
+impl OrderQueue {
+    /// No more orders come: what was handed over is still carried out.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        self.posted.notify_one();
+    }
+
+    /// Carries out orders as they come, on the I/O thread.
+    pub(super) async fn run(self: Arc<Self>, server: std::rc::Rc<Server>) {
+        loop {
+            let batches = std::mem::take(&mut *lock(&self.batches));
+            if batches.is_empty() {
+                if self.over.load(Ordering::Acquire) {
+                    return;
+                }
+                self.posted.notified().await;
+                continue;
+            }
+            for batch in batches {
+                carry_out(&server, batch);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn carry_out(server: &Server, mut batch: Bytes) {
+    while batch.len() >= HEADER {
+        let header = batch.split_to(HEADER);
+        let slot = word(&header[..4]);
+        let length_and_kind = word(&header[4..]);
+        let length = (length_and_kind >> 8) as usize;
+        let payload = batch.split_to(length.min(batch.len()));
+        carry_out_one(server, slot, length_and_kind & 0xff, payload);
+    }
+}
+
+#[inline]
+fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
+    const UTF8: u32 = OrderKind::Utf8 as u32;
+    const BINARY: u32 = OrderKind::Binary as u32;
+    const ERROR: u32 = OrderKind::Error as u32;
+    const PING: u32 = OrderKind::Ping as u32;
+    const CLOSE: u32 = OrderKind::Close as u32;
+    const DESTROY: u32 = OrderKind::Destroy as u32;
+    const RELEASE: u32 = OrderKind::Release as u32;
+    const VALIDATED: u32 = OrderKind::Validated as u32;
+    const SHUTDOWN: u32 = OrderKind::Shutdown as u32;
+    match kind {
+        UTF8 => server.command(slot, Command::Send(Payload::Utf8(text(payload)))),
+        BINARY => server.command(slot, Command::Send(Payload::Binary(payload))),
+        ERROR => server.command(slot, Command::Send(Payload::Error(text(payload)))),
+        PING => server.command(slot, Command::Ping),
+        CLOSE => server.command(slot, Command::Close(lossy(&payload))),
+        DESTROY => {
+            let (code, reason) = payload.split_at_checked(2).unwrap_or_default();
+            let code = code.try_into().map_or(4000, u16::from_ne_bytes);
+            server.command(slot, Command::Destroy { code, reason: lossy(reason) });
+        }
+        RELEASE => server.release(slot),
+        VALIDATED => server.validated(slot, payload.first() == Some(&1)),
+        SHUTDOWN => server.close(),
+        _ => debug_assert!(false, "order of unknown kind {kind}"),
+    }
+}
+
+/// Node-API writes UTF-8, so the check does not fail; if it did, the order would still count.
+#[inline]
+fn text(payload: Bytes) -> Text {
+    Text::new(payload.clone()).unwrap_or_else(|_| Text::from(lossy(&payload)))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    bytes.try_into().map_or(0, u32::from_ne_bytes)
+}

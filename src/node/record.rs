@@ -1,0 +1,164 @@
+//! The layout of what the log holds, mirrored by `js/records.js`.
+//!
+//! A record is `[slot u32][length << 8 | LARGE | kind u32]` and its payload, padded to a multiple
+//! of 8 bytes; all numbers in the byte order of the machine. A `LARGE` record has no payload in
+//! the log: it waits beside it, to be taken by a call of its own, in order.
+
+use crate::net::{Opened, Slot, UpgradeRequest};
+use crate::session::{DataKind, Event, Outcome, Payload};
+
+/// Set in a record's second word when its payload is kept beside the log.
+pub(super) const LARGE: u32 = 0x80;
+
+/// Payloads from this size on are kept beside the log, so that they are copied only once.
+pub(super) const LARGE_FROM: usize = 4096;
+
+/// What a record tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Kind {
+    /// UTF8DATA of ASCII characters alone.
+    Ascii = 0,
+    /// UTF8DATA with other characters.
+    Utf8 = 1,
+    /// BINARYDATA.
+    Binary = 2,
+    /// ERROR.
+    Error = 3,
+    /// `[first u32][count u32][outcome u32]`
+    Settled = 4,
+    /// `[earlier u32][later u32]`
+    Joined = 5,
+    /// `[kind u32][bytes u32]`
+    Dropped = 6,
+    /// `[rtt f64][rx f64][tx f64][ack timeouts u32]`
+    Statistics = 7,
+    Connected = 8,
+    /// `[sid u64][remote length u32]`, remote address, token
+    Opened = 9,
+    /// `[rx f64][tx f64][code u32]`, reason
+    Closed = 10,
+    /// The slot is the upgrade's id. See [`validate`].
+    Validate = 11,
+    /// The slot is the upgrade's id.
+    ValidationCancelled = 12,
+    /// `[port u32][family u32]`, address
+    Listening = 13,
+    /// `code\0message`
+    Failed = 14,
+    Stopped = 15,
+    /// As the three kinds of data, when hooks are to be run first.
+    HeldAscii = 16,
+    HeldUtf8 = 17,
+    HeldBinary = 18,
+    HeldError = 19,
+}
+
+/// The kind under which a payload is delivered.
+#[inline]
+pub(super) fn data_kind(payload: &Payload) -> Kind {
+    match payload {
+        Payload::Utf8(text) if text.is_ascii() => Kind::Ascii,
+        Payload::Utf8(_) => Kind::Utf8,
+        Payload::Binary(_) => Kind::Binary,
+        Payload::Error(_) => Kind::Error,
+    }
+}
+
+/// The kind under which a payload is put before its hooks.
+pub(super) fn held_kind(payload: &Payload) -> Kind {
+    match data_kind(payload) {
+        Kind::Ascii => Kind::HeldAscii,
+        Kind::Utf8 => Kind::HeldUtf8,
+        Kind::Binary => Kind::HeldBinary,
+        _ => Kind::HeldError,
+    }
+}
+
+/// Payload of events that carry no message; `None` for those that do.
+pub(super) fn encode_event(event: &Event, (rx, tx): (u64, u64), out: &mut Vec<u8>) -> Option<Kind> {
+    let kind = match event {
+        Event::Message(_) | Event::Held(_) => return None,
+        Event::Connected => Kind::Connected,
+        Event::Settled { first, count, outcome } => {
+            put_words(out, &[*first, *count, outcome_number(*outcome)]);
+            Kind::Settled
+        }
+        Event::Joined { earlier, later } => {
+            put_words(out, &[*earlier, *later]);
+            Kind::Joined
+        }
+        Event::Dropped { kind, bytes } => {
+            put_words(out, &[data_number(*kind), u32::try_from(*bytes).unwrap_or(u32::MAX)]);
+            Kind::Dropped
+        }
+        Event::Statistics(s) => {
+            put_floats(out, &[s.rtt_ms, s.bytes_rx as f64, s.bytes_tx as f64]);
+            put_words(out, &[s.ack_timeouts]);
+            Kind::Statistics
+        }
+        Event::Closed(close) => {
+            put_floats(out, &[rx as f64, tx as f64]);
+            put_words(out, &[u32::from(close.code)]);
+            out.extend_from_slice(close.reason.as_bytes());
+            Kind::Closed
+        }
+    };
+    Some(kind)
+}
+
+/// `[sid u64][remote length u32]`, remote, token.
+pub(super) fn opened(session: &Opened, out: &mut Vec<u8>) {
+    let remote = session.remote.ip().to_string();
+    out.extend_from_slice(&session.sid.to_ne_bytes());
+    put_words(out, &[remote.len() as u32]);
+    out.extend_from_slice(remote.as_bytes());
+    out.extend_from_slice(session.token.as_bytes());
+}
+
+/// `[sid u64]`, then each with its length before it: token, url, remote address, and every header
+/// field's name and value.
+pub(super) fn validate(request: &UpgradeRequest, out: &mut Vec<u8>) {
+    let mut put = |bytes: &[u8]| {
+        put_words(out, &[bytes.len() as u32]);
+        out.extend_from_slice(bytes);
+    };
+    put(&request.sid.to_ne_bytes());
+    put(request.token.as_bytes());
+    put(request.url.as_bytes());
+    put(request.remote.ip().to_string().as_bytes());
+    for (name, value) in &request.headers {
+        put(name.as_bytes());
+        put(value);
+    }
+}
+
+pub(super) fn put_words(out: &mut Vec<u8>, words: &[u32]) {
+    for word in words {
+        out.extend_from_slice(&word.to_ne_bytes());
+    }
+}
+
+fn put_floats(out: &mut Vec<u8>, floats: &[f64]) {
+    for float in floats {
+        out.extend_from_slice(&float.to_ne_bytes());
+    }
+}
+
+fn outcome_number(outcome: Outcome) -> u32 {
+    outcome as u32
+}
+
+fn data_number(kind: DataKind) -> u32 {
+    kind as u32
+}
+
+/// The two words before a record's payload.
+#[inline]
+pub(super) fn header(slot: Slot, kind: Kind, len: usize, large: bool) -> [u8; 8] {
+    let word = (len as u32) << 8 | if large { LARGE } else { 0 } | kind as u32;
+    let mut header = [0; 8];
+    header[..4].copy_from_slice(&slot.to_ne_bytes());
+    header[4..].copy_from_slice(&word.to_ne_bytes());
+    header
+}

@@ -1,0 +1,129 @@
+//! The native classes: the I/O thread of an environment, and its servers.
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use napi::bindgen_prelude::{Function, Object};
+use napi::{Env, Error, Result, Status};
+use napi_derive::napi;
+
+use super::application::{JsApplication, LiveCounters};
+use super::log::{Log, LogReader};
+use super::options::NativeOptions;
+use super::orders::{OrderKind, OrderQueue, OrderWriter};
+use super::raw::{self, Ends};
+use crate::net::{Runtime, Server};
+
+/// The I/O thread of one JavaScript environment: the main thread, or a worker.
+#[napi]
+pub struct NativeCore {
+    runtime: Arc<Mutex<Option<Runtime>>>,
+}
+
+#[napi]
+impl NativeCore {
+    /// Starts the thread. It ends with the environment.
+    #[napi(constructor)]
+    pub fn new(env: Env) -> Result<Self> {
+        let runtime = Runtime::start()
+            .map_err(|error| Error::new(Status::GenericFailure, format!("the I/O thread cannot start: {error}")))?;
+        let runtime = Arc::new(Mutex::new(Some(runtime)));
+        env.add_env_cleanup_hook(runtime.clone(), |runtime| drop(lock(&runtime).take()))?;
+        Ok(NativeCore { runtime })
+    }
+}
+
+/// A server on that thread.
+#[napi]
+pub struct NativeServer {
+    ends: Rc<Ends>,
+    log: Arc<Log>,
+    orders: Arc<OrderQueue>,
+    counters: LiveCounters,
+}
+
+#[napi]
+impl NativeServer {
+    /// Begins to listen. `wake` is called when there is something to read; until the server is
+    /// disposed of, that keeps the process alive.
+    #[napi(constructor)]
+    pub fn new(core: &NativeCore, options: NativeOptions, wake: Function<(), ()>) -> Result<Self> {
+        let config = options.into_config().map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+        let log = Log::new(wake.build_threadsafe_function::<()>().build()?);
+        let orders = Arc::new(OrderQueue::default());
+        let counters = LiveCounters::default();
+        if let Some(runtime) = lock(&core.runtime).as_ref() {
+            let app = JsApplication::new(log.clone(), counters.clone());
+            let orders = orders.clone();
+            runtime.run(move || {
+                let server = Server::start(config, app);
+                tokio::task::spawn_local(orders.run(server));
+            });
+        }
+        let ends = Rc::new(Ends { orders: OrderWriter::new(orders.clone()), log: LogReader::new(log.clone()) });
+        Ok(NativeServer { ends, log, orders, counters })
+    }
+
+    /// The functions that are called once per message; see `raw`.
+    #[napi(ts_return_type = "object")]
+    pub fn functions<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        raw::functions(env, &self.ends)
+    }
+
+    /// Sends a `ping` to a session.
+    #[napi]
+    pub fn ping(&self, slot: u32) {
+        self.ends.orders.put(slot, OrderKind::Ping, &[]);
+    }
+
+    /// Closes a session with BYE and this reason.
+    #[napi]
+    pub fn close(&self, slot: u32, reason: String) {
+        self.ends.orders.put(slot, OrderKind::Close, reason.as_bytes());
+    }
+
+    /// Closes a session with this code, without BYE.
+    #[napi]
+    pub fn destroy(&self, slot: u32, code: u16, reason: String) {
+        let payload = [&code.to_ne_bytes(), reason.as_bytes()].concat();
+        self.ends.orders.put(slot, OrderKind::Destroy, &payload);
+    }
+
+    /// Gives a session's slot back, after its end was read.
+    #[napi]
+    pub fn release(&self, slot: u32) {
+        self.counters.remove(slot);
+        self.ends.orders.put(slot, OrderKind::Release, &[]);
+    }
+
+    /// Answers an upgrade.
+    #[napi]
+    pub fn validated(&self, upgrade: u32, accepted: bool) {
+        self.ends.orders.put(upgrade, OrderKind::Validated, &[u8::from(accepted)]);
+    }
+
+    /// Stops accepting and closes every session.
+    #[napi]
+    pub fn shutdown(&self) {
+        self.ends.orders.put(0, OrderKind::Shutdown, &[]);
+    }
+
+    /// Bytes of CAMP frames received and sent by a session that was not released.
+    #[napi(ts_return_type = "[number, number]")]
+    pub fn counters(&self, slot: u32) -> Vec<f64> {
+        let (rx, tx) = self.counters.bytes(slot);
+        vec![rx as f64, tx as f64]
+    }
+
+    /// Lets go of the process and of everything on the I/O thread. Nothing may be called after it.
+    #[napi]
+    pub fn dispose(&self) {
+        self.log.dispose();
+        self.orders.end();
+    }
+}
+
+/// Nothing that runs under these locks can panic halfway through a change.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,292 @@
+//! What goes into a [`Session`](super::Session) and what comes out of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::protocol::Text;
+
+/// Names one send of the application within its session: 0, 1, 2, … in call order, wrapping.
+pub type Token = u32;
+
+/// Something that happened to the session; given to [`Session::handle`](super::Session::handle).
+#[derive(Debug)]
+pub enum Input {
+    /// A binary WebSocket message: one CAMP frame.
+    Frame(Bytes),
+    /// The application wants something.
+    Command(Command),
+    /// The receive hooks of the message last asked about have run: acknowledge it and go on.
+    /// Whether it is delivered, and with which payload, the application decides: it holds it.
+    Verdict,
+    /// The socket has taken this many bytes of the frames polled so far.
+    Written(usize),
+    /// Reading from the socket was stopped (true) or resumed because the application had not
+    /// taken what was read. Silence meanwhile is not the peer's.
+    ReadingPaused(bool),
+    /// The peer broke a rule below CAMP (RFC 6455): close with this WebSocket code.
+    Violation {
+        /// WebSocket close code.
+        code: u16,
+        /// What was wrong, for the close frame.
+        reason: String,
+    },
+    /// The WebSocket is over; with the peer's close frame, when it sent one.
+    Disconnected(Option<CloseReason>),
+    /// The time given by [`Session::poll_timeout`](super::Session::poll_timeout) has come.
+    Timeout,
+}
+
+/// What the application asks of its session.
+#[derive(Debug)]
+pub enum Command {
+    /// Send a data frame; its fate comes back under the next [`Token`].
+    Send(Payload),
+    /// Send a `ping`; settled under the next [`Token`] once written.
+    Ping,
+    /// Send everything queued, then BYE with this reason, then close with 4000.
+    Close(String),
+    /// Send everything queued, then close with this code, without BYE.
+    Destroy {
+        /// WebSocket close code.
+        code: u16,
+        /// Reason in the close frame, cut to 123 bytes.
+        reason: String,
+    },
+}
+
+/// The content of a data frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// UTF8DATA.
+    Utf8(Text),
+    /// BINARYDATA.
+    Binary(Bytes),
+    /// ERROR.
+    Error(Text),
+}
+
+/// The kinds of data frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DataKind {
+    /// UTF8DATA.
+    Utf8 = 0,
+    /// BINARYDATA.
+    Binary = 1,
+    /// ERROR.
+    Error = 2,
+}
+
+impl Payload {
+    /// Which data frame carries it.
+    pub fn kind(&self) -> DataKind {
+        match self {
+            Payload::Utf8(_) => DataKind::Utf8,
+            Payload::Binary(_) => DataKind::Binary,
+            Payload::Error(_) => DataKind::Error,
+        }
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes as they go over the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Payload::Utf8(text) | Payload::Error(text) => text.as_bytes(),
+            Payload::Binary(data) => data,
+        }
+    }
+}
+
+/// Something the application should hear of; from [`Session::poll_event`](super::Session::poll_event).
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// The peer's ENDPOINT_INFO was accepted, or it counts as accepted. Once per session.
+    Connected,
+    /// A data frame arrived and was acknowledged.
+    Message(Payload),
+    /// A data frame arrived whose kind has receive hooks: run them, then answer with
+    /// [`Input::Verdict`]. Nothing after it in this session is handled until then.
+    Held(Payload),
+    /// The fate of sends: all those from `first` on, `count` of them.
+    Settled {
+        /// The first of the run.
+        first: Token,
+        /// How many, at least 1.
+        count: u32,
+        /// What became of each.
+        outcome: Outcome,
+    },
+    /// `dedupe-latest` replaced the frame of `earlier` by the equal one of `later`: the earlier
+    /// send shares the fate of the later one.
+    Joined {
+        /// The send whose frame was waiting.
+        earlier: Token,
+        /// The send whose frame took its place.
+        later: Token,
+    },
+    /// A data frame was dropped by the drop policy. Its own [`Event::Settled`] follows.
+    Dropped {
+        /// The kind of the frame.
+        kind: DataKind,
+        /// Payload bytes.
+        bytes: usize,
+    },
+    /// One keep-alive tick's figures.
+    Statistics(Statistics),
+    /// The session is over. The last event, once.
+    Closed(CloseReason),
+}
+
+/// What became of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// The peer acknowledged it (a `ping`: it was written).
+    Done = 0,
+    /// No ACK came within the timeout.
+    TimedOut = 1,
+    /// The session ended first.
+    SessionClosed = 2,
+    /// The drop policy removed or refused it.
+    Dropped = 3,
+    /// The payload is over the protocol's limit.
+    TooLarge = 4,
+}
+
+/// Figures of a session, from its begin unless said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics {
+    /// Mean round-trip time in milliseconds; -1 before the first sample.
+    pub rtt_ms: f64,
+    /// Bytes of CAMP frames received.
+    pub bytes_rx: u64,
+    /// Bytes of CAMP frames sent.
+    pub bytes_tx: u64,
+    /// Sends that were not acknowledged in time since the last tick.
+    pub ack_timeouts: u32,
+}
+
+/// A WebSocket close code with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseReason {
+    /// WebSocket close code; 1006 when the connection broke without a close frame.
+    pub code: u16,
+    /// Free text.
+    pub reason: String,
+}
+
+/// What the driver should put on the wire; from [`Session::poll_transmit`](super::Session::poll_transmit).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Transmit {
+    /// One CAMP frame, to be sent as one binary WebSocket message.
+    Frame(Bytes),
+    /// The WebSocket close frame. Nothing follows but, perhaps, [`Transmit::Abort`].
+    Close(CloseReason),
+    /// The peer did not let the session close in time: drop the connection.
+    Abort,
+}
+
+/// Which data frames have receive hooks, as a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hooks(u8);
+
+impl Hooks {
+    /// No hooks.
+    pub const NONE: Hooks = Hooks(0);
+
+    /// This set and `kind`.
+    pub fn with(self, kind: DataKind) -> Hooks {
+        Hooks(self.0 | 1 << kind as u8)
+    }
+
+    /// Whether messages of `kind` need a verdict.
+    #[inline]
+    pub fn contains(self, kind: DataKind) -> bool {
+        self.0 & 1 << kind as u8 != 0
+    }
+}
+
+/// Which side of the connection a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It accepted the connection.
+    Server,
+    /// It opened the connection to another server.
+    Peer,
+}
+
+/// What all sessions of a server have in common.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Time between heartbeats.
+    pub keep_alive: Duration,
+    /// How long an ACK may take, from when its frame was written.
+    pub ack_timeout: Duration,
+    /// Bounds of the outgoing queue.
+    pub backpressure: Backpressure,
+    /// Feature bits announced in ENDPOINT_INFO.
+    pub features: u64,
+    /// Messages that arrive behind one that waits for its hooks: bytes kept before reading stops.
+    pub max_backlog: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            keep_alive: Duration::from_millis(15_000),
+            ack_timeout: Duration::from_millis(15_000),
+            backpressure: Backpressure::default(),
+            features: 0,
+            max_backlog: 1 << 20,
+        }
+    }
+}
+
+/// Bounds of the outgoing queue, in bytes of CAMP frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backpressure {
+    /// Bytes handed to the socket and not yet written at which sending pauses.
+    pub high_watermark: usize,
+    /// Below this many such bytes sending resumes.
+    pub low_watermark: usize,
+    /// Most bytes of data frames waiting behind the watermark.
+    pub max_queued_bytes: usize,
+    /// Most data frames waiting.
+    pub max_queue_count: usize,
+    /// What gives way when one of the two is reached.
+    pub policy: DropPolicy,
+}
+
+impl Default for Backpressure {
+    fn default() -> Self {
+        Backpressure {
+            high_watermark: 16 << 20,
+            low_watermark: 1 << 20,
+            max_queued_bytes: 8 << 20,
+            max_queue_count: 1024,
+            policy: DropPolicy::Oldest,
+        }
+    }
+}
+
+/// What gives way when the outgoing queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DropPolicy {
+    /// The oldest waiting data frames.
+    Oldest = 0,
+    /// The new frame.
+    Newest = 1,
+    /// A waiting frame of the same kind and payload is replaced; else the new frame gives way.
+    DedupeLatest = 2,
+}

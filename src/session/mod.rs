@@ -1,0 +1,199 @@
+//! One CAMP session, without I/O: time and frames come in as arguments, frames and events go out.
+//!
+//! The driving contract: call [`Session::handle`] with whatever happened, then drain
+//! [`Session::poll_event`] and [`Session::poll_transmit`], and call `handle` with
+//! [`Input::Timeout`] when the time of [`Session::poll_timeout`] has come. While
+//! [`Session::can_receive`] is false, do not read from the socket.
+
+mod acks;
+mod io;
+mod keepalive;
+mod outbox;
+mod receiving;
+mod sending;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+pub use io::{
+    Backpressure, CloseReason, Command, Config, DataKind, DropPolicy, Event, Hooks, Input, Outcome, Payload, Role,
+    Statistics, Token, Transmit,
+};
+
+use acks::Acks;
+use keepalive::Keepalive;
+use outbox::{Outbox, Outgoing};
+use state::{PeerInfo, Phase};
+
+/// How long a server holds back its first frame for the client's first one: published clients
+/// attach their listener a little after the upgrade and lose a frame that comes with the 101.
+const FIRST_FRAME_HOLD: Duration = Duration::from_millis(50);
+
+/// A client that has acknowledged our ENDPOINT_INFO and sends none itself counts as connected
+/// after this time.
+const PRESUMED_CONNECTED: Duration = Duration::from_secs(1);
+
+/// How long a closing session waits for the peer without any progress on the socket.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Malformed frames answered in a session; the last of them ends it.
+const MAX_BAD_FRAMES: u32 = 16;
+
+/// Control frames that may wait for a peer that does not read before its frames are no longer read.
+const MAX_WAITING_CONTROL: usize = 256 << 10;
+
+/// One end of a CAMP connection.
+#[derive(Debug)]
+pub struct Session {
+    sid: u64,
+    config: Rc<Config>,
+    phase: Phase,
+    hooks: Hooks,
+
+    peer_info: PeerInfo,
+    connected: bool,
+    /// Until then nothing is transmitted, unless the peer's first frame comes before.
+    held_until: Option<Instant>,
+
+    acks: Acks,
+    outbox: Outbox,
+    next_token: Token,
+
+    /// The message numbered `held_ack` waits for its verdict.
+    verdict_pending: bool,
+    held_ack: u32,
+    /// Frames that arrived behind it, with the hooks of their arrival.
+    backlog: VecDeque<(Bytes, Hooks)>,
+    backlog_bytes: usize,
+
+    keepalive: Keepalive,
+    bad_frames: u32,
+    bytes_rx: u64,
+    bytes_tx: u64,
+    ack_timeouts: u32,
+    rtt_ms: f64,
+
+    events: VecDeque<Event>,
+    /// Acknowledged sends not yet reported: the first, and how many.
+    acknowledged: (Token, u32),
+}
+
+impl Session {
+    /// A session whose WebSocket has just been opened.
+    pub fn new(sid: u64, role: Role, config: Rc<Config>, now: Instant) -> Self {
+        let mut outbox = Outbox::new(config.backpressure.clone());
+        outbox.push_control(Outgoing::EndpointInfo);
+        Session {
+            sid,
+            phase: Phase::Open,
+            hooks: Hooks::NONE,
+            peer_info: PeerInfo::Unknown,
+            connected: false,
+            held_until: match role {
+                Role::Server => Some(now + FIRST_FRAME_HOLD),
+                Role::Peer => None,
+            },
+            acks: Acks::new(config.ack_timeout),
+            outbox,
+            next_token: 0,
+            verdict_pending: false,
+            held_ack: 0,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            keepalive: Keepalive::new(config.keep_alive, now),
+            bad_frames: 0,
+            bytes_rx: 0,
+            bytes_tx: 0,
+            ack_timeouts: 0,
+            rtt_ms: -1.0,
+            events: VecDeque::new(),
+            acknowledged: (0, 0),
+            config,
+        }
+    }
+
+    /// Takes in something that happened at `now`.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Frame(frame) => self.on_arrival(frame, now),
+            Input::Command(command) => self.on_command(command, now),
+            Input::Verdict => self.on_verdict(now),
+            Input::Written(bytes) => self.on_written(bytes, now),
+            Input::ReadingPaused(paused) => self.keepalive.reading_paused(paused, now),
+            Input::Violation { code, reason } => self.close(CloseReason { code, reason }, None, now),
+            Input::Disconnected(reason) => self.on_disconnected(reason),
+            Input::Timeout => self.on_timeout(now),
+        }
+    }
+
+    /// The next event for the application.
+    #[inline]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        let (first, count) = self.acknowledged;
+        if count == 0 {
+            return None;
+        }
+        self.acknowledged.1 = 0;
+        Some(Event::Settled { first, count, outcome: Outcome::Done })
+    }
+
+    /// When [`Input::Timeout`] is due. It moves with every input; a call that comes early does nothing.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let phase = match self.phase {
+            Phase::Open => Some(self.keepalive.next_tick()),
+            Phase::Closing { deadline, .. } => Some(deadline),
+            Phase::Closed => return None,
+        };
+        let acks = self.acks.deadline().and_then(|at| self.keepalive.real_time(at));
+        let presumed = match self.peer_info {
+            PeerInfo::Expected { until } => Some(until),
+            _ => None,
+        };
+        [phase, acks, presumed, self.held_until].into_iter().flatten().min()
+    }
+
+    /// Whether frames of the peer should be read. False while too much waits behind a verdict, or
+    /// when the peer reads none of the answers.
+    pub fn can_receive(&self) -> bool {
+        self.backlog_bytes <= self.config.max_backlog && self.outbox.waiting_control_bytes() <= MAX_WAITING_CONTROL
+    }
+
+    /// From now on messages of these kinds need a verdict.
+    pub fn set_hooks(&mut self, hooks: Hooks) {
+        self.hooks = hooks;
+    }
+
+    /// Whether the session has ended: its [`Event::Closed`] is, or was, to be polled.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether sending is paused by the high watermark.
+    pub fn is_paused(&self) -> bool {
+        self.outbox.is_paused()
+    }
+
+    /// The session id.
+    pub fn sid(&self) -> u64 {
+        self.sid
+    }
+
+    /// The figures as they stand.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            rtt_ms: self.rtt_ms,
+            bytes_rx: self.bytes_rx,
+            bytes_tx: self.bytes_tx,
+            ack_timeouts: self.ack_timeouts,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The outgoing queue: watermarks, caps and drop policies (API: backpressure options).
+//!
+//! ```text
+//! offer ─┬─> committed ──pop──> in the driver's hands ──written──> gone
+//!        │        ^
+//!        └─> waiting   (only while sending is paused)
+//! ```
+//!
+//! Committed frames are bound for the socket in their order. Waiting ones may still give way
+//! to newer ones, but only data frames do: control frames are neither dropped nor overtaken.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::io::{Backpressure, DropPolicy, Payload, Token};
+use crate::protocol::Text;
+
+/// A frame to be sent. It gets its ack number when it is encoded.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    Data { payload: Payload, token: Option<Token> },
+    Ack(u32),
+    Ping(Option<Token>),
+    Pong,
+    EndpointInfo,
+    Bye(Text),
+}
+
+/// What is to be done once a frame has been written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OnWritten {
+    Nothing,
+    /// The ACK's timeout starts.
+    Tracked(u32),
+    /// A `ping` of the application is settled.
+    Ping(Token),
+}
+
+/// What became of a data frame that was offered.
+#[derive(Debug)]
+pub(super) enum Offer {
+    /// It will be sent, or waits.
+    Taken,
+    /// It waits in place of an equal one, sent under this token.
+    Replaced(Option<Token>),
+    /// The policy refused it.
+    Refused(Payload, Option<Token>),
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    limits: Backpressure,
+    committed: VecDeque<Outgoing>,
+    /// Empty unless `paused`.
+    waiting: VecDeque<Outgoing>,
+    /// Data frames in `waiting`: how many, and the sum of their encoded lengths.
+    waiting_data: usize,
+    waiting_data_bytes: usize,
+    waiting_control_bytes: usize,
+    /// Frames polled and not yet written, oldest first.
+    unwritten: VecDeque<(usize, OnWritten)>,
+    /// Bytes reported as written beyond the frames removed from `unwritten`.
+    written_ahead: usize,
+    /// Encoded bytes of `committed` and `unwritten`.
+    in_flight: usize,
+    paused: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(limits: Backpressure) -> Self {
+        Outbox {
+            limits,
+            committed: VecDeque::new(),
+            waiting: VecDeque::new(),
+            waiting_data: 0,
+            waiting_data_bytes: 0,
+            waiting_control_bytes: 0,
+            unwritten: VecDeque::new(),
+            written_ahead: 0,
+            in_flight: 0,
+            paused: false,
+        }
+    }
+
+    /// Queues a control frame.
+    #[inline]
+    pub(super) fn push_control(&mut self, frame: Outgoing) {
+        if self.paused {
+            self.waiting_control_bytes += frame.encoded_len();
+            self.waiting.push_back(frame);
+        } else {
+            self.commit(frame);
+        }
+    }
+
+    /// Queues a data frame as the drop policy allows; frames that give way go into `evicted`.
+    #[inline]
+    pub(super) fn offer(
+        &mut self,
+        payload: Payload,
+        token: Option<Token>,
+        evicted: &mut Vec<(Payload, Option<Token>)>,
+    ) -> Offer {
+        if !self.paused {
+            self.commit(Outgoing::Data { payload, token });
+            return Offer::Taken;
+        }
+        self.offer_waiting(payload, token, evicted)
+    }
+
+    fn offer_waiting(
+        &mut self,
+        payload: Payload,
+        token: Option<Token>,
+        evicted: &mut Vec<(Payload, Option<Token>)>,
+    ) -> Offer {
+        let len = data_len(&payload);
+        let limits = &self.limits;
+        if len > limits.max_queued_bytes || limits.max_queue_count == 0 {
+            return Offer::Refused(payload, token);
+        }
+        match limits.policy {
+            DropPolicy::Oldest => {
+                while !self.has_room(len) {
+                    let Some(oldest) = self.evict() else { break };
+                    evicted.push(oldest);
+                }
+            }
+            DropPolicy::Newest => {}
+            DropPolicy::DedupeLatest => {
+                for frame in &mut self.waiting {
+                    if let Outgoing::Data { payload: waiting, token: earlier } = frame
+                        && *waiting == payload
+                    {
+                        return Offer::Replaced(std::mem::replace(earlier, token));
+                    }
+                }
+            }
+        }
+        if !self.has_room(len) {
+            return Offer::Refused(payload, token);
+        }
+        self.waiting_data += 1;
+        self.waiting_data_bytes += len;
+        self.waiting.push_back(Outgoing::Data { payload: payload.detached(), token });
+        Offer::Taken
+    }
+
+    /// The next frame to encode; its encoded length is to be given to [`Self::polled`].
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Outgoing> {
+        self.committed.pop_front()
+    }
+
+    /// A frame of `len` bytes went to the driver.
+    #[inline]
+    pub(super) fn polled(&mut self, len: usize, then: OnWritten) {
+        self.unwritten.push_back((len, then));
+    }
+
+    /// The socket took `bytes` more; [`Self::pop_written`] tells which frames that completes.
+    #[inline]
+    pub(super) fn written(&mut self, bytes: usize) {
+        self.written_ahead += bytes;
+    }
+
+    /// The oldest frame that has been written whole.
+    #[inline]
+    pub(super) fn pop_written(&mut self) -> Option<OnWritten> {
+        let &(len, then) = self.unwritten.front()?;
+        if len > self.written_ahead {
+            return None;
+        }
+        self.unwritten.pop_front();
+        self.written_ahead -= len;
+        self.in_flight -= len;
+        if self.paused && self.may_resume() {
+            self.resume();
+        }
+        Some(then)
+    }
+
+    /// Whether every frame has been handed to the driver.
+    pub(super) fn is_drained(&self) -> bool {
+        self.committed.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether sending is paused by the high watermark.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Bytes of control frames that wait because the peer does not read.
+    pub(super) fn waiting_control_bytes(&self) -> usize {
+        self.waiting_control_bytes
+    }
+
+    /// Removes everything, in order: what was not sent will not be.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Outgoing> {
+        self.waiting_data = 0;
+        self.waiting_data_bytes = 0;
+        self.waiting_control_bytes = 0;
+        std::mem::take(&mut self.committed).into_iter().chain(std::mem::take(&mut self.waiting))
+    }
+
+    /// The `ping`s of the application that were polled and never written.
+    pub(super) fn drain_unwritten_pings(&mut self) -> impl Iterator<Item = Token> {
+        std::mem::take(&mut self.unwritten).into_iter().filter_map(|(_, then)| match then {
+            OnWritten::Ping(token) => Some(token),
+            _ => None,
+        })
+    }
+
+    /// Gives back what a burst has left allocated.
+    pub(super) fn shrink(&mut self) {
+        self.committed.shrink_to(self.committed.len() * 2);
+        self.waiting.shrink_to(self.waiting.len() * 2);
+        self.unwritten.shrink_to(self.unwritten.len() * 2);
+    }
+
+    #[inline]
+    fn commit(&mut self, frame: Outgoing) {
+        self.in_flight += frame.encoded_len();
+        self.committed.push_back(frame);
+        if self.in_flight >= self.limits.high_watermark {
+            self.paused = true;
+        }
+    }
+
+    /// An empty socket always resumes: no watermark, however low, may wedge a session.
+    fn may_resume(&self) -> bool {
+        self.in_flight < self.limits.low_watermark || self.in_flight == 0
+    }
+
+    fn resume(&mut self) {
+        self.paused = false;
+        while !self.paused {
+            let Some(frame) = self.waiting.pop_front() else { break };
+            self.uncount(&frame);
+            self.commit(frame);
+        }
+    }
+
+    fn has_room(&self, len: usize) -> bool {
+        self.waiting_data < self.limits.max_queue_count && self.waiting_data_bytes + len <= self.limits.max_queued_bytes
+    }
+
+    fn evict(&mut self) -> Option<(Payload, Option<Token>)> {
+        let index = self.waiting.iter().position(|f| matches!(f, Outgoing::Data { .. }))?;
+        let frame = self.waiting.remove(index)?;
+        self.uncount(&frame);
+        match frame {
+            Outgoing::Data { payload, token } => Some((payload, token)),
+            _ => None,
+        }
+    }
+
+    fn uncount(&mut self, waiting: &Outgoing) {
+        let len = waiting.encoded_len();
+        if let Outgoing::Data { .. } = waiting {
+            self.waiting_data -= 1;
+            self.waiting_data_bytes -= len;
+        } else {
+            self.waiting_control_bytes -= len;
+        }
+    }
+}
+
+impl Outgoing {
+    /// Length of its frame in bytes (PROTOCOL section 3).
+    #[inline]
+    fn encoded_len(&self) -> usize {
+        match self {
+            Outgoing::Data { payload, .. } => data_len(payload),
+            Outgoing::Ack(_) | Outgoing::Ping(_) | Outgoing::Pong => 13,
+            Outgoing::EndpointInfo => 25,
+            Outgoing::Bye(reason) => 13 + reason.len(),
+        }
+    }
+}
+
+impl Payload {
+    /// The same bytes in an allocation of their own: what waits long must not keep alive the
+    /// larger block it was cut from.
+    pub fn detached(self) -> Payload {
+        match self {
+            Payload::Utf8(text) => Payload::Utf8(text.detached()),
+            Payload::Binary(data) => Payload::Binary(Bytes::copy_from_slice(&data)),
+            Payload::Error(text) => Payload::Error(text.detached()),
+        }
+    }
+}
+
+#[inline]
+fn data_len(payload: &Payload) -> usize {
+    13 + payload.len()
+}

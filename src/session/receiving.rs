@@ -1,0 +1,160 @@
+//! The receiving half: from a frame's type to its handler.
+
+use std::fmt::Display;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::acks::Tracked;
+use super::io::{CloseReason, Event, Hooks, Payload};
+use super::outbox::Outgoing;
+use super::sending::close_reason;
+use super::state::{PeerInfo, Phase};
+use super::{MAX_BAD_FRAMES, Session};
+use crate::protocol::{self, FEATURE_TRANSACTIONS, Frame, FrameType, Text, VERSION};
+
+/// WebSocket close codes of CAMP (PROTOCOL section 4).
+const GRACEFUL: u16 = 4000;
+const PEER_ERRED: u16 = 4001;
+const WE_ERRED: u16 = 4002;
+/// RFC 6455: message too big.
+const TOO_BIG: u16 = 1009;
+
+/// Weight of the newest round-trip sample.
+const RTT_WEIGHT: f64 = 0.2;
+
+impl Session {
+    /// A frame came in: it is handled now, or after the verdict that is pending.
+    #[inline]
+    pub(super) fn on_arrival(&mut self, frame: Bytes, now: Instant) {
+        self.bytes_rx += frame.len() as u64;
+        self.keepalive.heard();
+        self.held_until = None;
+        if self.verdict_pending && !overtakes(&frame) {
+            self.backlog_bytes += frame.len();
+            self.backlog.push_back((frame, self.hooks));
+            return;
+        }
+        self.on_frame(frame, self.hooks, now);
+    }
+
+    #[inline]
+    fn on_frame(&mut self, bytes: Bytes, hooks: Hooks, now: Instant) {
+        let (sid, frame) = match protocol::decode(bytes) {
+            Ok(decoded) => decoded,
+            Err(error) if error.is_oversize() => {
+                return self.close(close_reason(TOO_BIG, &error.to_string()), None, now);
+            }
+            Err(error) => return self.on_bad_frame(&error, now),
+        };
+        if sid != self.sid {
+            let text = format!("{}: sid {sid} is not that of this session", frame.frame_type().name());
+            return self.on_bad_frame(&text, now);
+        }
+        if let Frame::Ack { ack } = frame {
+            return self.on_ack(ack, now);
+        }
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        match frame {
+            Frame::Ack { ack } => self.on_ack(ack, now),
+            Frame::Utf8 { ack, text } => self.on_data(ack, Payload::Utf8(text), hooks),
+            Frame::Binary { ack, data } => self.on_data(ack, Payload::Binary(data), hooks),
+            Frame::Error { ack, message } => self.on_data(ack, Payload::Error(message), hooks),
+            Frame::Ping => self.outbox.push_control(Outgoing::Pong),
+            Frame::Pong => {}
+            Frame::EndpointInfo { ack, version, features } => self.on_endpoint_info(ack, version, features, now),
+            Frame::Bye { ack, reason } => self.on_bye(ack, &reason, now),
+            Frame::TxStart(_)
+            | Frame::TxChunk { .. }
+            | Frame::TxFinish { .. }
+            | Frame::TxFetch { .. }
+            | Frame::TxCancel { .. } => self.on_transaction(frame.frame_type(), now),
+        }
+    }
+
+    #[inline]
+    fn on_data(&mut self, ack: u32, payload: Payload, hooks: Hooks) {
+        if hooks.contains(payload.kind()) {
+            self.verdict_pending = true;
+            self.held_ack = ack;
+            self.events.push_back(Event::Held(payload));
+            return;
+        }
+        self.outbox.push_control(Outgoing::Ack(ack));
+        self.events.push_back(Event::Message(payload));
+    }
+
+    /// The hooks of the held message have run: it is acknowledged, and what came after it is handled.
+    pub(super) fn on_verdict(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.verdict_pending) || !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        self.outbox.push_control(Outgoing::Ack(self.held_ack));
+        while !self.verdict_pending {
+            let Some((frame, hooks)) = self.backlog.pop_front() else { break };
+            self.backlog_bytes -= frame.len();
+            self.on_frame(frame, hooks, now);
+        }
+    }
+
+    #[inline]
+    fn on_ack(&mut self, ack: u32, now: Instant) {
+        let Some((frame, elapsed)) = self.acks.settle(ack, self.keepalive.active_time(now)) else { return };
+        if let Some(elapsed) = elapsed {
+            let sample = elapsed.as_secs_f64() * 1000.0;
+            self.rtt_ms =
+                if self.rtt_ms < 0.0 { sample } else { self.rtt_ms * (1.0 - RTT_WEIGHT) + sample * RTT_WEIGHT };
+        }
+        match frame {
+            Tracked::Send(token) => self.acknowledge_send(token),
+            Tracked::EndpointInfo => self.on_info_acknowledged(now),
+            Tracked::Diagnostic => {}
+        }
+    }
+
+    fn on_endpoint_info(&mut self, ack: u32, version: u32, features: u64, now: Instant) {
+        if version != VERSION {
+            let reason = format!("CAMP version {version} was offered, this server speaks version {VERSION}.");
+            return self.close(close_reason(PEER_ERRED, &reason), None, now);
+        }
+        self.outbox.push_control(Outgoing::Ack(ack));
+        self.connect(PeerInfo::Received { features });
+    }
+
+    fn on_bye(&mut self, ack: u32, reason: &Text, now: Instant) {
+        self.outbox.push_control(Outgoing::Ack(ack));
+        self.close(close_reason(GRACEFUL, &reason.to_str_lossy()), None, now);
+    }
+
+    /// Transactions need the feature on both sides.
+    fn on_transaction(&mut self, frame: FrameType, now: Instant) {
+        let whose = if self.peer_has(FEATURE_TRANSACTIONS) { "this server" } else { "its sender" };
+        let reason = format!("Feature mismatch: {} came, but {whose} did not announce transactions.", frame.name());
+        self.close(close_reason(WE_ERRED, &reason), None, now);
+    }
+
+    /// A malformed frame is answered with a diagnostic; the last one tolerated ends the session.
+    fn on_bad_frame(&mut self, error: &dyn Display, now: Instant) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        self.bad_frames += 1;
+        self.send_diagnostic(error.to_string());
+        if self.bad_frames >= MAX_BAD_FRAMES {
+            let reason = format!("{MAX_BAD_FRAMES} malformed frames, the last: {error}");
+            let reason = CloseReason { code: PEER_ERRED, reason };
+            self.close(reason, None, now);
+        }
+    }
+}
+
+/// Whether a frame is handled at once although a message before it waits for its verdict: one that
+/// delivers nothing. A hook that waits for the ACK of its own send depends on it.
+fn overtakes(frame: &[u8]) -> bool {
+    !matches!(
+        protocol::peek_type(frame),
+        Some(t) if !matches!(t, FrameType::Ack | FrameType::PingPong)
+    )
+}

@@ -1,0 +1,184 @@
+//! The sending half: the application's commands, and frames for the wire.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::Session;
+use super::acks::Tracked;
+use super::io::{CloseReason, Command, Event, Outcome, Payload, Token, Transmit};
+use super::outbox::{Offer, OnWritten, Outgoing};
+use super::state::Phase;
+use crate::protocol::{self, Frame, Text};
+
+/// Bytes that fit into a close frame beside its code (RFC 6455, 5.5).
+const MAX_CLOSE_REASON: usize = 123;
+
+impl Session {
+    pub(super) fn on_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Send(payload) => {
+                let token = self.take_token();
+                self.send(payload, token);
+            }
+            Command::Ping => {
+                let token = self.take_token();
+                if matches!(self.phase, Phase::Open) {
+                    self.outbox.push_control(Outgoing::Ping(Some(token)));
+                } else {
+                    self.settle(token, Outcome::SessionClosed);
+                }
+            }
+            Command::Close(reason) => {
+                let bye = Text::from(truncate(&reason, protocol::MAX_PAYLOAD).to_owned());
+                self.close(close_reason(4000, &reason), Some(bye), now);
+            }
+            Command::Destroy { code, reason } => self.close(close_reason(code, &reason), None, now),
+        }
+    }
+
+    /// The next frame for the wire, encoded into `scratch`. `None` when there is nothing to send now.
+    #[inline]
+    pub fn poll_transmit(&mut self, scratch: &mut BytesMut) -> Option<Transmit> {
+        if self.held_until.is_some() {
+            return None;
+        }
+        if let Some(frame) = self.outbox.pop() {
+            return Some(self.encode(frame, scratch));
+        }
+        let Phase::Closing { reason, sent, overdue, .. } = &mut self.phase else { return None };
+        if std::mem::take(overdue) {
+            return Some(Transmit::Abort);
+        }
+        if *sent || !self.outbox.is_drained() {
+            return None;
+        }
+        *sent = true;
+        Some(Transmit::Close(CloseReason {
+            code: reason.code,
+            reason: truncate(&reason.reason, MAX_CLOSE_REASON).to_owned(),
+        }))
+    }
+
+    #[inline]
+    fn encode(&mut self, frame: Outgoing, scratch: &mut BytesMut) -> Transmit {
+        let (frame, then) = match frame {
+            Outgoing::Data { payload, token } => {
+                let ack = self.acks.track(token.map_or(Tracked::Diagnostic, Tracked::Send));
+                let frame = match payload {
+                    Payload::Utf8(text) => Frame::Utf8 { ack, text },
+                    Payload::Binary(data) => Frame::Binary { ack, data },
+                    Payload::Error(message) => Frame::Error { ack, message },
+                };
+                (frame, OnWritten::Tracked(ack))
+            }
+            Outgoing::Ack(ack) => (Frame::Ack { ack }, OnWritten::Nothing),
+            Outgoing::Pong => (Frame::Pong, OnWritten::Nothing),
+            Outgoing::Ping(token) => (Frame::Ping, token.map_or(OnWritten::Nothing, OnWritten::Ping)),
+            Outgoing::EndpointInfo => {
+                let ack = self.acks.track(Tracked::EndpointInfo);
+                let features = self.config.features;
+                (Frame::EndpointInfo { ack, version: protocol::VERSION, features }, OnWritten::Tracked(ack))
+            }
+            Outgoing::Bye(reason) => (Frame::Bye { ack: self.acks.pass(), reason }, OnWritten::Nothing),
+        };
+        frame.encode(self.sid, scratch);
+        let bytes = scratch.split().freeze();
+        self.bytes_tx += bytes.len() as u64;
+        self.outbox.polled(bytes.len(), then);
+        Transmit::Frame(bytes)
+    }
+
+    #[inline]
+    fn take_token(&mut self) -> Token {
+        let token = self.next_token;
+        self.next_token = token.wrapping_add(1);
+        token
+    }
+
+    #[inline]
+    fn send(&mut self, payload: Payload, token: Token) {
+        if !matches!(self.phase, Phase::Open) {
+            return self.settle(token, Outcome::SessionClosed);
+        }
+        if payload.len() > protocol::MAX_PAYLOAD {
+            return self.settle(token, Outcome::TooLarge);
+        }
+        self.offer(payload, Some(token));
+    }
+
+    /// Sends an ERROR frame that tells the peer what was wrong.
+    pub(super) fn send_diagnostic(&mut self, message: String) {
+        self.offer(Payload::Error(Text::from(message)), None);
+    }
+
+    fn offer(&mut self, payload: Payload, token: Option<Token>) {
+        let mut evicted = Vec::new();
+        let offer = self.outbox.offer(payload, token, &mut evicted);
+        for (payload, token) in evicted {
+            self.on_dropped(&payload, token);
+        }
+        match offer {
+            Offer::Taken => {}
+            Offer::Refused(payload, token) => self.on_dropped(&payload, token),
+            Offer::Replaced(earlier) => {
+                if let (Some(earlier), Some(later)) = (earlier, token) {
+                    self.events.push_back(Event::Joined { earlier, later });
+                }
+            }
+        }
+    }
+
+    fn on_dropped(&mut self, payload: &Payload, token: Option<Token>) {
+        let Some(token) = token else { return };
+        self.events.push_back(Event::Dropped { kind: payload.kind(), bytes: payload.len() });
+        self.settle(token, Outcome::Dropped);
+    }
+
+    /// Reports the fate of one send.
+    pub(super) fn settle(&mut self, token: Token, outcome: Outcome) {
+        if let Some(Event::Settled { first, count, outcome: last }) = self.events.back_mut()
+            && *last == outcome
+            && first.wrapping_add(*count) == token
+        {
+            *count += 1;
+            return;
+        }
+        self.events.push_back(Event::Settled { first: token, count: 1, outcome });
+    }
+
+    /// Reports that a send succeeded; consecutive ones make one event.
+    #[inline]
+    pub(super) fn acknowledge_send(&mut self, token: Token) {
+        let (first, count) = self.acknowledged;
+        if count != 0 && first.wrapping_add(count) == token {
+            self.acknowledged.1 += 1;
+            return;
+        }
+        self.flush_acknowledged();
+        self.acknowledged = (token, 1);
+    }
+
+    pub(super) fn flush_acknowledged(&mut self) {
+        let (first, count) = self.acknowledged;
+        if count != 0 {
+            self.acknowledged.1 = 0;
+            self.events.push_back(Event::Settled { first, count, outcome: Outcome::Done });
+        }
+    }
+
+    pub(super) fn fail_tracked(&mut self, frame: Tracked, outcome: Outcome) {
+        if let Tracked::Send(token) = frame {
+            self.settle(token, outcome);
+        }
+    }
+}
+
+pub(super) fn close_reason(code: u16, reason: &str) -> CloseReason {
+    CloseReason { code, reason: truncate(reason, MAX_CLOSE_REASON).to_owned() }
+}
+
+/// The longest part of `text` from its start that has at most `max` bytes and ends between characters.
+fn truncate(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}

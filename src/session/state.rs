@@ -1,0 +1,146 @@
+//! The life of a session, and how it ends.
+
+use std::time::Instant;
+
+use super::io::{CloseReason, Event, Input, Outcome};
+use super::outbox::{OnWritten, Outgoing};
+use super::{CLOSE_TIMEOUT, PRESUMED_CONNECTED, Session};
+use crate::protocol::Text;
+
+/// ```text
+/// Open ──close()──> Closing ──Disconnected──> Closed
+///   └──────────────Disconnected────────────────^
+/// ```
+#[derive(Debug)]
+pub(super) enum Phase {
+    Open,
+    /// What was queued goes out, then the close frame; the peer's data is no longer taken.
+    Closing {
+        reason: CloseReason,
+        sent: bool,
+        /// Moves with every progress on the socket; once past, the connection is dropped.
+        deadline: Instant,
+        overdue: bool,
+    },
+    Closed,
+}
+
+/// What is known of the peer's ENDPOINT_INFO.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PeerInfo {
+    Unknown,
+    /// It acknowledged ours: without one of its own until then it counts as connected.
+    Expected {
+        until: Instant,
+    },
+    /// It has sent none and counts as connected, with version 1 and transactions.
+    Presumed,
+    Received {
+        features: u64,
+    },
+}
+
+impl Session {
+    /// Starts closing: what is queued goes out first, then BYE if there is one, then the close frame.
+    pub(super) fn close(&mut self, reason: CloseReason, bye: Option<Text>, now: Instant) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        if let Some(reason) = bye {
+            self.outbox.push_control(Outgoing::Bye(reason));
+        }
+        self.backlog.clear();
+        self.backlog_bytes = 0;
+        self.phase = Phase::Closing { reason, sent: false, deadline: now + CLOSE_TIMEOUT, overdue: false };
+    }
+
+    /// The peer's ENDPOINT_INFO was accepted, or counts as accepted.
+    pub(super) fn connect(&mut self, info: PeerInfo) {
+        self.peer_info = info;
+        if !self.connected {
+            self.connected = true;
+            self.events.push_back(Event::Connected);
+        }
+    }
+
+    /// Our ENDPOINT_INFO was acknowledged.
+    pub(super) fn on_info_acknowledged(&mut self, now: Instant) {
+        if self.peer_info == PeerInfo::Unknown {
+            self.peer_info = PeerInfo::Expected { until: now + PRESUMED_CONNECTED };
+        }
+    }
+
+    pub(super) fn on_written(&mut self, bytes: usize, now: Instant) {
+        self.outbox.written(bytes);
+        let active = self.keepalive.active_time(now);
+        while let Some(then) = self.outbox.pop_written() {
+            match then {
+                OnWritten::Nothing => {}
+                OnWritten::Tracked(ack) => self.acks.written(ack, active),
+                OnWritten::Ping(token) => self.acknowledge_send(token),
+            }
+        }
+        if let Phase::Closing { deadline, .. } = &mut self.phase {
+            *deadline = now + CLOSE_TIMEOUT;
+        }
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Instant) {
+        if self.held_until.is_some_and(|until| until <= now) {
+            self.held_until = None;
+        }
+        match &mut self.phase {
+            Phase::Closed => return,
+            Phase::Closing { deadline, overdue, .. } => *overdue |= *deadline <= now,
+            Phase::Open => self.on_keepalive_timeout(now),
+        }
+        if let PeerInfo::Expected { until } = self.peer_info
+            && until <= now
+        {
+            self.connect(PeerInfo::Presumed);
+        }
+        self.expire_acks(now);
+    }
+
+    pub(super) fn on_disconnected(&mut self, peer: Option<CloseReason>) {
+        let broken = CloseReason { code: 1006, reason: String::new() };
+        let reason = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Closed => return,
+            Phase::Closing { reason, .. } => reason,
+            Phase::Open => peer.unwrap_or(broken),
+        };
+        self.held_until = None;
+        self.backlog.clear();
+        self.settle_all_closed();
+        self.events.push_back(Event::Closed(reason));
+    }
+
+    /// Every send that is still open ends with the session.
+    fn settle_all_closed(&mut self) {
+        let tracked: Vec<_> = self.acks.drain().collect();
+        for frame in tracked {
+            self.fail_tracked(frame, Outcome::SessionClosed);
+        }
+        let unsent: Vec<_> = self.outbox.drain().collect();
+        for frame in unsent {
+            match frame {
+                Outgoing::Data { token: Some(token), .. } | Outgoing::Ping(Some(token)) => {
+                    self.settle(token, Outcome::SessionClosed);
+                }
+                _ => {}
+            }
+        }
+        let pings: Vec<_> = self.outbox.drain_unwritten_pings().collect();
+        for token in pings {
+            self.settle(token, Outcome::SessionClosed);
+        }
+        self.flush_acknowledged();
+    }
+}
+
+impl Input {
+    /// A WebSocket-level violation.
+    pub fn violation(code: u16, reason: impl Into<String>) -> Input {
+        Input::Violation { code, reason: reason.into() }
+    }
+}

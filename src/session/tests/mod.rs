@@ -1,0 +1,14 @@
+//! The session's behaviour, each test named as the sentence it proves. Only the public functions
+//! are driven.
+
+mod driver;
+mod pair;
+
+mod acks;
+mod backpressure;
+mod bad_input;
+mod keepalive;
+mod lifecycle;
+mod ordering;
+mod sequences;
+mod verdicts;
