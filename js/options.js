@@ -79,18 +79,31 @@ function readBackpressure(given = "default") {
   }
   if (typeof given !== "object" || given === null) throw wrongType("backpressure", "an object or a profile name", given);
   const defaults = /** @type {BackpressureOpts} */ (PROFILES.default);
-  const values = /** @type {Record<string, any>} */ (given);
+  const values = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (given));
   /** @param {keyof typeof LEGACY} name */
-  const named = (name) => values[name] !== undefined
-    ? /** @type {const} */ ([`backpressure.${name}`, values[name]])
-    : /** @type {const} */ ([`backpressure.${LEGACY[name]}`, values[LEGACY[name]]]);
-  return {
-    highWaterMark: size(...named("highWaterMark"), defaults.highWaterMark, 0),
-    lowWaterMark: size(...named("lowWaterMark"), defaults.lowWaterMark, 0),
-    maxQueuedBytes: size(...named("maxQueuedBytes"), defaults.maxQueuedBytes, 0),
-    maxQueueCount: size(...named("maxQueueCount"), defaults.maxQueueCount, 0),
-    dropPolicy: policy(...named("dropPolicy"), defaults.dropPolicy),
+  const bound = (name) => {
+    const [label, value] = find(values, name);
+    return size(label, value, /** @type {number} */ (defaults[name]), 0);
   };
+  return {
+    highWaterMark: bound("highWaterMark"),
+    lowWaterMark: bound("lowWaterMark"),
+    maxQueuedBytes: bound("maxQueuedBytes"),
+    maxQueueCount: bound("maxQueueCount"),
+    dropPolicy: policy(...find(values, "dropPolicy"), defaults.dropPolicy),
+  };
+}
+
+/**
+ * A backpressure option under the name it was given, with its value.
+ *
+ * @param {Record<string, unknown>} values
+ * @param {keyof typeof LEGACY} name
+ * @returns {[name: string, value: unknown]}
+ */
+function find(values, name) {
+  if (values[name] !== undefined) return [`backpressure.${name}`, values[name]];
+  return [`backpressure.${LEGACY[name]}`, values[LEGACY[name]]];
 }
 
 /**

@@ -2,7 +2,7 @@
 
 const CAPACITY = 16;
 
-/** @type {() => void} */
+/** @type {(value?: any) => void} */
 let lastResolve;
 /** @type {(reason: unknown) => void} */
 let lastReject;
@@ -10,7 +10,7 @@ let lastReject;
 /**
  * Hands out what a promise is settled with, without a closure of its own for each.
  *
- * @param {() => void} resolve
+ * @param {(value?: any) => void} resolve
  * @param {(reason: unknown) => void} reject
  */
 function capture(resolve, reject) {
@@ -27,9 +27,9 @@ function ignore() {}
 export class PendingSends {
   /** @type {(Promise<void> | undefined)[]} */
   #promises = new Array(CAPACITY);
-  /** @type {(() => void)[]} */
+  /** Undefined only before its first use. @type {any[]} */
   #resolvers = new Array(CAPACITY);
-  /** @type {((reason: unknown) => void)[]} */
+  /** @type {any[]} */
   #rejecters = new Array(CAPACITY);
   #mask = CAPACITY - 1;
   /** The oldest token that may be unsettled. */

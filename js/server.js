@@ -124,14 +124,12 @@ export class CAMPWebsocketServer extends EventEmitter {
 
   #dispatchNow() {
     this.#dispatching = true;
-    let more = false;
     try {
-      more = this.#records.dispatch();
+      if (this.#records.dispatch()) setImmediate(this.#dispatch);
     } finally {
       this.#dispatching = false;
       this.#flushNow();
     }
-    if (more) setImmediate(this.#dispatch);
   }
 
   /**

@@ -3,27 +3,21 @@
 //! There is no protocol logic here. Per wake: timer, orders, a batch of reads, events, writes, one
 //! flush. The task sleeps until the socket, the application or the session's timer wants it.
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role as WebSocketRole, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::intake::Intake;
 use super::server::Server;
 use super::sessions::{Counters, Mailbox, Order, Slot};
 use super::trace::Direction;
 use super::transport::Transport;
-use super::unwritten::Unwritten;
+use super::websocket::{Incoming, Reader, Violation, Writer};
 use crate::protocol::MAX_FRAME;
 use crate::session::{CloseReason, Command, Event, Input, Role, Session, Transmit};
 
@@ -31,21 +25,11 @@ use crate::session::{CloseReason, Command, Event, Input, Role, Session, Transmit
 const READ_BATCH: usize = 256;
 const READ_BATCH_BYTES: usize = 256 << 10;
 
-/// What tungstenite buffers. Reading ahead is done below it, in shared blocks; writing collects
-/// small frames into one system call.
-const READ_BUFFER: usize = 4 << 10;
-const WRITE_BUFFER: usize = 64 << 10;
-
 /// How long a socket may take to finish after its session is over.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Unread bytes of a peer that broke the rules are discarded up to here, so that it can read why.
 const MAX_DISCARDED: usize = 4 << 20;
-
-thread_local! {
-    /// Frames are encoded into one block of the thread, from which the socket's buffer is filled.
-    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(64 << 10));
-}
 
 /// One session and its socket.
 pub(super) struct Driver {
@@ -54,9 +38,10 @@ pub(super) struct Driver {
     mailbox: Rc<Mailbox>,
     counters: Arc<Counters>,
     session: Session,
-    ws: WebSocketStream<Transport>,
+    transport: Transport,
+    reader: Reader,
+    writer: Writer,
     intake: Intake,
-    unwritten: Unwritten,
     timer: Pin<Box<Sleep>>,
     /// When `timer` will fire.
     armed: Option<Instant>,
@@ -84,32 +69,27 @@ enum Stage {
 impl Driver {
     /// A driver for a connection whose upgrade has been answered. `early` are the bytes that came
     /// behind the request.
-    pub(super) async fn new(
+    pub(super) fn new(
         server: Rc<Server>,
         (slot, mailbox): (Slot, Rc<Mailbox>),
         sid: u64,
         counters: Arc<Counters>,
         transport: Transport,
-        early: Vec<u8>,
+        early: &[u8],
     ) -> Self {
-        let limits = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
-            .max_message_size(Some(MAX_FRAME))
-            .max_frame_size(Some(MAX_FRAME));
         let now = Instant::now();
         let mut session = Session::new(sid, Role::Server, server.session_config.clone(), now);
         session.set_hooks(server.hooks.get());
-        let ws = WebSocketStream::from_partially_read(transport, early, WebSocketRole::Server, Some(limits)).await;
         Driver {
             intake: Intake::new(server.config.max_inbound_bytes),
-            unwritten: Unwritten::new(ws.get_ref().written()),
             server,
             slot,
             mailbox,
             counters,
             session,
-            ws,
+            transport,
+            reader: Reader::new(MAX_FRAME, early),
+            writer: Writer::default(),
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             armed: None,
             stage: Stage::Open,
@@ -146,7 +126,7 @@ impl Driver {
 
     fn take_orders(&mut self, cx: &mut Context<'_>, now: Instant) {
         // What waits for a slow reader must not keep alive the batch it came with.
-        let congested = !self.unwritten.is_empty();
+        let congested = !self.writer.is_flushed();
         let session = &mut self.session;
         self.mailbox.take(cx.waker(), |order| match order {
             Order::Command(Command::Send(payload)) if congested => {
@@ -160,30 +140,39 @@ impl Driver {
 
     /// Reads a batch of frames. True when there may be more at once.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        self.reader.begin();
+        let more = self.read_batch(cx, now);
+        self.reader.rest();
+        more
+    }
+
+    fn read_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut bytes = 0;
         for _ in 0..READ_BATCH {
             if self.stage != Stage::Open || !self.may_read(cx, now) {
                 return false;
             }
-            let Poll::Ready(message) = Pin::new(&mut self.ws).poll_next(cx) else { return false };
-            match message {
-                Some(Ok(Message::Binary(frame))) => {
+            let Poll::Ready(read) = self.reader.poll_next(&mut self.transport, cx) else { return false };
+            match read {
+                Ok(Some(Ok(Incoming::Binary(frame)))) => {
                     self.server.config.trace.frame(Direction::In, &frame);
                     bytes += frame.len();
                     self.session.handle(Input::Frame(frame), now);
                 }
-                Some(Ok(Message::Close(frame))) => {
-                    let reason = frame.map(|f| CloseReason { code: f.code.into(), reason: f.reason.to_string() });
+                Ok(Some(Ok(Incoming::Close(frame)))) => {
+                    self.writer.begin();
+                    self.writer.put_close(frame.as_ref().map(|(code, _)| (*code, "")));
+                    let reason = frame.map(|(code, reason)| CloseReason { code, reason });
                     self.session.handle(Input::Disconnected(reason), now);
                     self.stage = Stage::Finishing { by: now + FINISH_TIMEOUT };
                 }
-                Some(Ok(Message::Text(_))) => {
-                    let violation = Input::violation(1003, "CAMP frames are binary WebSocket messages.");
-                    self.session.handle(violation, now);
+                Ok(Some(Ok(Incoming::Ping(payload)))) => self.writer.put_pong(payload),
+                Ok(Some(Ok(Incoming::Pong))) => {}
+                Ok(Some(Err(Violation { code, reason }))) => {
+                    self.session.handle(Input::Violation { code, reason }, now);
+                    self.stage = Stage::Violated;
                 }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => self.on_read_error(&error, now),
-                None => self.disconnect(now),
+                Ok(None) | Err(_) => self.disconnect(now),
             }
             if bytes >= READ_BATCH_BYTES {
                 break;
@@ -204,17 +193,6 @@ impl Driver {
         open
     }
 
-    fn on_read_error(&mut self, error: &Error, now: Instant) {
-        let code = match error {
-            Error::Capacity(_) => 1009,
-            Error::Utf8(_) => 1007,
-            Error::Protocol(p) if !is_hangup(p) => 1002,
-            _ => return self.disconnect(now),
-        };
-        self.session.handle(Input::violation(code, error.to_string()), now);
-        self.stage = Stage::Violated;
-    }
-
     /// The connection is gone.
     fn disconnect(&mut self, now: Instant) {
         self.session.handle(Input::Disconnected(None), now);
@@ -223,6 +201,8 @@ impl Driver {
 
     /// Passes the session's events to the application.
     fn deliver(&mut self) {
+        let figures = self.session.statistics();
+        self.counters.set(figures.bytes_rx, figures.bytes_tx);
         let app = self.server.app.as_ref();
         let mut any = false;
         let mut closed = false;
@@ -244,11 +224,7 @@ impl Driver {
                 }
                 _ => {}
             }
-            if !any {
-                any = true;
-                let figures = self.session.statistics();
-                self.counters.set(figures.bytes_rx, figures.bytes_tx);
-            }
+            any = true;
             app.event(self.slot, event);
         }
         if any {
@@ -261,77 +237,66 @@ impl Driver {
 
     /// Writes what the session has to send, as far as the socket takes it.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let was_paused = self.session.is_paused();
-        loop {
-            let filled = SCRATCH.with_borrow_mut(|scratch| self.fill(cx, scratch, now));
-            if let Err(()) = filled {
-                return self.disconnect(now);
-            }
-            if self.unwritten.is_empty() {
-                break;
-            }
-            let flushed = Pin::new(&mut self.ws).poll_flush(cx);
-            let written = match flushed {
-                Poll::Ready(Ok(())) => self.unwritten.all(self.ws.get_ref().written()),
-                Poll::Pending => self.unwritten.up_to(self.ws.get_ref().written()),
-                Poll::Ready(Err(_)) => return self.disconnect(now),
-            };
-            if written > 0 {
-                self.session.handle(Input::Written(written), now);
-            }
-            if flushed.is_pending() {
-                break;
-            }
+        if self.stage == Stage::Over || self.session.is_overdue() {
+            return self.disconnect(now);
         }
+        let was_paused = self.session.is_paused();
+        self.writer.begin();
+        while self.write_batch(cx, now) {}
+        self.writer.rest();
         if self.server.config.trace.backpressure && was_paused != self.session.is_paused() {
             let verb = if was_paused { "resumes" } else { "pauses" };
             self.server.config.trace.backpressure(self.session.sid(), format_args!("sending {verb}"));
         }
     }
 
-    /// Moves frames from the session into the socket's buffer.
-    fn fill(&mut self, cx: &mut Context<'_>, scratch: &mut BytesMut, now: Instant) -> Result<(), ()> {
-        while let Poll::Ready(ready) = Pin::new(&mut self.ws).poll_ready(cx) {
-            ready.map_err(drop)?;
-            let message = match self.session.poll_transmit(scratch) {
+    /// Fills the writer once and flushes it. True when the session may have more to send.
+    fn write_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let sid = self.session.sid();
+        while self.writer.has_room() {
+            match self.session.poll_transmit() {
                 None => break,
-                Some(Transmit::Frame(frame)) => {
-                    self.server.config.trace.frame(Direction::Out, &frame);
-                    self.unwritten.push(frame.len());
-                    Message::Binary(frame)
-                }
-                Some(Transmit::Close(CloseReason { code, reason })) => {
-                    self.unwritten.push_close();
-                    Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() }))
-                }
-                Some(Transmit::Abort) => {
-                    self.disconnect(now);
-                    break;
-                }
-            };
-            Pin::new(&mut self.ws).start_send(message).map_err(drop)?;
+                Some(Transmit::Frame(frame)) => self.writer.put(frame.encoded_len(), |out| {
+                    let start = out.len();
+                    frame.encode(sid, out);
+                    self.server.config.trace.frame(Direction::Out, &out[start..]);
+                }),
+                Some(Transmit::Close(CloseReason { code, reason })) => self.writer.put_close(Some((code, &reason))),
+            }
         }
-        Ok(())
+        let filled = !self.writer.has_room();
+        let flushed = self.writer.poll_flush(&mut self.transport, cx);
+        if let Poll::Ready(Err(_)) = flushed {
+            self.disconnect(now);
+            return false;
+        }
+        let written = self.writer.take_written();
+        if written > 0 {
+            let was_paused = self.session.is_paused();
+            self.session.handle(Input::Written(written), now);
+            return flushed.is_ready() && (filled || was_paused);
+        }
+        false
     }
 
     /// Brings a connection to its end once its session has come to one.
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if self.stage == Stage::Violated && self.unwritten.close_is_out() {
+        if self.stage == Stage::Violated && self.writer.close_is_out() {
             self.stage = Stage::Discarding { left: MAX_DISCARDED };
         }
         match &mut self.stage {
             Stage::Discarding { left } => {
-                if let Poll::Ready(()) = discard(self.ws.get_mut(), left, cx) {
+                if let Poll::Ready(()) = discard(&mut self.transport, left, cx) {
                     self.disconnect(now);
                     self.deliver();
                 }
             }
             Stage::Finishing { by } => {
                 let late = *by <= now;
-                let flushed = Pin::new(&mut self.ws).poll_flush(cx);
+                let flushed = self.writer.poll_flush(&mut self.transport, cx);
                 if late || flushed.is_ready() {
                     // Closing the socket says the rest; TLS adds its goodbye if it fits.
-                    let _ = Pin::new(self.ws.get_mut()).poll_shutdown(cx);
+                    let _ = Pin::new(&mut self.transport).poll_shutdown(cx);
                     self.stage = Stage::Over;
                 }
             }
@@ -357,10 +322,14 @@ impl Driver {
     }
 }
 
-/// Whether tungstenite's complaint is that the peer hung up without a close frame.
-fn is_hangup(error: &tokio_tungstenite::tungstenite::error::ProtocolError) -> bool {
-    use tokio_tungstenite::tungstenite::error::ProtocolError;
-    matches!(error, ProtocolError::ResetWithoutClosingHandshake)
+impl Drop for Driver {
+    /// A fault of ours in one session ends that session, and is heard of.
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.reported_closed {
+            self.session.handle(Input::Disconnected(None), Instant::now());
+            self.deliver();
+        }
+    }
 }
 
 /// Shuts down the sending side and reads until the peer hangs up or `left` bytes came.

@@ -14,8 +14,8 @@ mod sessions;
 mod tls;
 mod trace;
 mod transport;
-mod unwritten;
 mod upgrade;
+mod websocket;
 
 pub use runtime::Runtime;
 pub use server::{Application, Opened, Server, ServerConfig};

@@ -73,10 +73,10 @@ struct Agreed {
 }
 
 async fn secure(server: &Server, stream: TcpStream, remote: SocketAddr, deadline: Instant) -> Option<Transport> {
-    let Some(tls) = &server.config.tls else { return Some(Transport::plain(stream)) };
+    let Some(tls) = &server.config.tls else { return Some(Transport::Plain(stream)) };
     tokio::select! {
         accepted = timeout_at(deadline, tls.acceptor().accept(stream)) => match accepted {
-            Ok(Ok(stream)) => return Some(Transport::tls(stream)),
+            Ok(Ok(stream)) => return Some(Transport::Tls(Box::new(stream))),
             Ok(Err(error)) => server.config.trace.server(format_args!("TLS with {remote} failed: {error}")),
             Err(_) => server.config.trace.server(format_args!("TLS with {remote} took too long")),
         },
@@ -209,7 +209,8 @@ async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, rem
     let counters = std::sync::Arc::default();
     let opened = Opened { sid: request.sid, token: request.token, remote, counters: std::sync::Arc::clone(&counters) };
     server.app.opened(slot, opened);
-    let driver = Driver::new(server.clone(), (slot, mailbox), request.sid, counters, transport, early).await;
+    server.app.commit();
+    let driver = Driver::new(server.clone(), (slot, mailbox), request.sid, counters, transport, &early);
     tokio::task::spawn_local(driver.run());
 }
 

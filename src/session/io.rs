@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::protocol::Text;
+use crate::protocol::{Frame, Text};
 
 /// Names one send of the application within its session: 0, 1, 2, … in call order, wrapping.
 pub type Token = u32;
@@ -188,12 +188,10 @@ pub struct CloseReason {
 /// What the driver should put on the wire; from [`Session::poll_transmit`](super::Session::poll_transmit).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Transmit {
-    /// One CAMP frame, to be sent as one binary WebSocket message.
-    Frame(Bytes),
-    /// The WebSocket close frame. Nothing follows but, perhaps, [`Transmit::Abort`].
+    /// One frame, to be encoded with the session's sid and sent as one binary WebSocket message.
+    Frame(Frame),
+    /// The WebSocket close frame. Nothing follows.
     Close(CloseReason),
-    /// The peer did not let the session close in time: drop the connection.
-    Abort,
 }
 
 /// Which data frames have receive hooks, as a set.

@@ -82,7 +82,7 @@ impl Session {
         self.ack_timeouts = 0;
         self.events.push_back(Event::Statistics(statistics));
 
-        let excused = self.keepalive.paused_at.is_some() || self.backlog_bytes > self.config.max_backlog;
+        let excused = self.keepalive.paused_at.is_some() || self.is_backlogged();
         if self.keepalive.unanswered && !excused {
             let reason = CloseReason { code: 4000, reason: SILENT.to_owned() };
             self.close(reason, Some(Text::from(SILENT)), now);

@@ -42,11 +42,15 @@ const PRESUMED_CONNECTED: Duration = Duration::from_secs(1);
 /// How long a closing session waits for the peer without any progress on the socket.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long closing may take in all, however slowly the peer reads.
+const MAX_CLOSE_TIME: Duration = Duration::from_secs(30);
+
 /// Malformed frames answered in a session; the last of them ends it.
 const MAX_BAD_FRAMES: u32 = 16;
 
-/// Control frames that may wait for a peer that does not read before its frames are no longer read.
-const MAX_WAITING_CONTROL: usize = 256 << 10;
+/// Bytes of control frames that may queue up for a peer that does not read before its own frames are
+/// no longer read.
+const MAX_QUEUED_CONTROL: usize = 256 << 10;
 
 /// One end of a CAMP connection.
 #[derive(Debug)]
@@ -150,12 +154,13 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let phase = match self.phase {
             Phase::Open => Some(self.keepalive.next_tick()),
+            Phase::Closing { overdue: true, .. } => None,
             Phase::Closing { deadline, .. } => Some(deadline),
             Phase::Closed => return None,
         };
         let acks = self.acks.deadline().and_then(|at| self.keepalive.real_time(at));
         let presumed = match self.peer_info {
-            PeerInfo::Expected { until } => Some(until),
+            PeerInfo::Expected { until } if matches!(self.phase, Phase::Open) => Some(until),
             _ => None,
         };
         [phase, acks, presumed, self.held_until].into_iter().flatten().min()
@@ -164,7 +169,12 @@ impl Session {
     /// Whether frames of the peer should be read. False while too much waits behind a verdict, or
     /// when the peer reads none of the answers.
     pub fn can_receive(&self) -> bool {
-        self.backlog_bytes <= self.config.max_backlog && self.outbox.waiting_control_bytes() <= MAX_WAITING_CONTROL
+        !self.is_backlogged() && self.outbox.queued_control_bytes() <= MAX_QUEUED_CONTROL
+    }
+
+    /// Whether more waits behind the pending verdict than is to be kept.
+    fn is_backlogged(&self) -> bool {
+        self.backlog_bytes > self.config.max_backlog
     }
 
     /// From now on messages of these kinds need a verdict.
@@ -175,6 +185,11 @@ impl Session {
     /// Whether the session has ended: its [`Event::Closed`] is, or was, to be polled.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether the peer did not let the session close in time: the connection is to be dropped.
+    pub fn is_overdue(&self) -> bool {
+        matches!(self.phase, Phase::Closing { overdue: true, .. })
     }
 
     /// Whether sending is paused by the high watermark.

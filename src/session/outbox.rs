@@ -57,12 +57,13 @@ pub(super) struct Outbox {
     /// Data frames in `waiting`: how many, and the sum of their encoded lengths.
     waiting_data: usize,
     waiting_data_bytes: usize,
-    waiting_control_bytes: usize,
+    /// Encoded bytes of the control frames in `committed` and `waiting`.
+    queued_control_bytes: usize,
     /// Frames polled and not yet written, oldest first.
     unwritten: VecDeque<(usize, OnWritten)>,
     /// Bytes reported as written beyond the frames removed from `unwritten`.
     written_ahead: usize,
-    /// Encoded bytes of `committed` and `unwritten`.
+    /// Encoded bytes of `committed` and `unwritten` that the socket has not taken.
     in_flight: usize,
     paused: bool,
 }
@@ -75,7 +76,7 @@ impl Outbox {
             waiting: VecDeque::new(),
             waiting_data: 0,
             waiting_data_bytes: 0,
-            waiting_control_bytes: 0,
+            queued_control_bytes: 0,
             unwritten: VecDeque::new(),
             written_ahead: 0,
             in_flight: 0,
@@ -86,8 +87,8 @@ impl Outbox {
     /// Queues a control frame.
     #[inline]
     pub(super) fn push_control(&mut self, frame: Outgoing) {
+        self.queued_control_bytes += frame.encoded_len();
         if self.paused {
-            self.waiting_control_bytes += frame.encoded_len();
             self.waiting.push_back(frame);
         } else {
             self.commit(frame);
@@ -133,7 +134,9 @@ impl Outbox {
                     if let Outgoing::Data { payload: waiting, token: earlier } = frame
                         && *waiting == payload
                     {
-                        return Offer::Replaced(std::mem::replace(earlier, token));
+                        // A diagnostic nobody waits for must not cost the other send its fate.
+                        let later = token.or(*earlier);
+                        return Offer::Replaced(std::mem::replace(earlier, later));
                     }
                 }
             }
@@ -150,7 +153,11 @@ impl Outbox {
     /// The next frame to encode; its encoded length is to be given to [`Self::polled`].
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Outgoing> {
-        self.committed.pop_front()
+        let frame = self.committed.pop_front()?;
+        if !matches!(frame, Outgoing::Data { .. }) {
+            self.queued_control_bytes -= frame.encoded_len();
+        }
+        Some(frame)
     }
 
     /// A frame of `len` bytes went to the driver.
@@ -163,6 +170,10 @@ impl Outbox {
     #[inline]
     pub(super) fn written(&mut self, bytes: usize) {
         self.written_ahead += bytes;
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        if self.paused && self.may_resume() {
+            self.resume();
+        }
     }
 
     /// The oldest frame that has been written whole.
@@ -174,10 +185,6 @@ impl Outbox {
         }
         self.unwritten.pop_front();
         self.written_ahead -= len;
-        self.in_flight -= len;
-        if self.paused && self.may_resume() {
-            self.resume();
-        }
         Some(then)
     }
 
@@ -191,16 +198,16 @@ impl Outbox {
         self.paused
     }
 
-    /// Bytes of control frames that wait because the peer does not read.
-    pub(super) fn waiting_control_bytes(&self) -> usize {
-        self.waiting_control_bytes
+    /// Bytes of control frames that were not polled yet: many only if the peer does not read.
+    pub(super) fn queued_control_bytes(&self) -> usize {
+        self.queued_control_bytes
     }
 
     /// Removes everything, in order: what was not sent will not be.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Outgoing> {
         self.waiting_data = 0;
         self.waiting_data_bytes = 0;
-        self.waiting_control_bytes = 0;
+        self.queued_control_bytes = 0;
         std::mem::take(&mut self.committed).into_iter().chain(std::mem::take(&mut self.waiting))
     }
 
@@ -261,8 +268,6 @@ impl Outbox {
         if let Outgoing::Data { .. } = waiting {
             self.waiting_data -= 1;
             self.waiting_data_bytes -= len;
-        } else {
-            self.waiting_control_bytes -= len;
         }
     }
 }

@@ -32,7 +32,8 @@ impl Session {
         self.held_until = None;
         if self.verdict_pending && !overtakes(&frame) {
             self.backlog_bytes += frame.len();
-            self.backlog.push_back((frame, self.hooks));
+            // What waits long must not keep alive the block it was read into.
+            self.backlog.push_back((Bytes::copy_from_slice(&frame), self.hooks));
             return;
         }
         self.on_frame(frame, self.hooks, now);
@@ -91,6 +92,10 @@ impl Session {
         if !std::mem::take(&mut self.verdict_pending) || !matches!(self.phase, Phase::Open) {
             return;
         }
+        if self.is_backlogged() {
+            // Its answers may lie unread.
+            self.keepalive.heard();
+        }
         self.outbox.push_control(Outgoing::Ack(self.held_ack));
         while !self.verdict_pending {
             let Some((frame, hooks)) = self.backlog.pop_front() else { break };
@@ -130,6 +135,9 @@ impl Session {
 
     /// Transactions need the feature on both sides.
     fn on_transaction(&mut self, frame: FrameType, now: Instant) {
+        if !matches!(self.peer_info, PeerInfo::Received { .. }) {
+            self.connect(PeerInfo::Presumed);
+        }
         let whose = if self.peer_has(FEATURE_TRANSACTIONS) { "this server" } else { "its sender" };
         let reason = format!("Feature mismatch: {} came, but {whose} did not announce transactions.", frame.name());
         self.close(close_reason(WE_ERRED, &reason), None, now);
@@ -153,8 +161,5 @@ impl Session {
 /// Whether a frame is handled at once although a message before it waits for its verdict: one that
 /// delivers nothing. A hook that waits for the ACK of its own send depends on it.
 fn overtakes(frame: &[u8]) -> bool {
-    !matches!(
-        protocol::peek_type(frame),
-        Some(t) if !matches!(t, FrameType::Ack | FrameType::PingPong)
-    )
+    matches!(protocol::peek_type(frame), Some(FrameType::Ack | FrameType::PingPong))
 }

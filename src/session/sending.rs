@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
-
 use super::Session;
 use super::acks::Tracked;
 use super::io::{CloseReason, Command, Event, Outcome, Payload, Token, Transmit};
@@ -37,19 +35,16 @@ impl Session {
         }
     }
 
-    /// The next frame for the wire, encoded into `scratch`. `None` when there is nothing to send now.
+    /// The next frame for the wire. `None` when there is nothing to send now.
     #[inline]
-    pub fn poll_transmit(&mut self, scratch: &mut BytesMut) -> Option<Transmit> {
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
         if self.held_until.is_some() {
             return None;
         }
         if let Some(frame) = self.outbox.pop() {
-            return Some(self.encode(frame, scratch));
+            return Some(Transmit::Frame(self.number(frame)));
         }
-        let Phase::Closing { reason, sent, overdue, .. } = &mut self.phase else { return None };
-        if std::mem::take(overdue) {
-            return Some(Transmit::Abort);
-        }
+        let Phase::Closing { reason, sent, .. } = &mut self.phase else { return None };
         if *sent || !self.outbox.is_drained() {
             return None;
         }
@@ -60,8 +55,9 @@ impl Session {
         }))
     }
 
+    /// Gives a frame its ack number.
     #[inline]
-    fn encode(&mut self, frame: Outgoing, scratch: &mut BytesMut) -> Transmit {
+    fn number(&mut self, frame: Outgoing) -> Frame {
         let (frame, then) = match frame {
             Outgoing::Data { payload, token } => {
                 let ack = self.acks.track(token.map_or(Tracked::Diagnostic, Tracked::Send));
@@ -82,11 +78,10 @@ impl Session {
             }
             Outgoing::Bye(reason) => (Frame::Bye { ack: self.acks.pass(), reason }, OnWritten::Nothing),
         };
-        frame.encode(self.sid, scratch);
-        let bytes = scratch.split().freeze();
-        self.bytes_tx += bytes.len() as u64;
-        self.outbox.polled(bytes.len(), then);
-        Transmit::Frame(bytes)
+        let length = frame.encoded_len();
+        self.bytes_tx += length as u64;
+        self.outbox.polled(length, then);
+        frame
     }
 
     #[inline]

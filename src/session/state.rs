@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::io::{CloseReason, Event, Input, Outcome};
 use super::outbox::{OnWritten, Outgoing};
-use super::{CLOSE_TIMEOUT, PRESUMED_CONNECTED, Session};
+use super::{CLOSE_TIMEOUT, MAX_CLOSE_TIME, PRESUMED_CONNECTED, Session};
 use crate::protocol::Text;
 
 /// ```text
@@ -18,8 +18,9 @@ pub(super) enum Phase {
     Closing {
         reason: CloseReason,
         sent: bool,
-        /// Moves with every progress on the socket; once past, the connection is dropped.
+        /// Moves with every progress on the socket, up to `latest`; once past, the connection is dropped.
         deadline: Instant,
+        latest: Instant,
         overdue: bool,
     },
     Closed,
@@ -51,7 +52,14 @@ impl Session {
         }
         self.backlog.clear();
         self.backlog_bytes = 0;
-        self.phase = Phase::Closing { reason, sent: false, deadline: now + CLOSE_TIMEOUT, overdue: false };
+        self.verdict_pending = false;
+        self.phase = Phase::Closing {
+            reason,
+            sent: false,
+            deadline: now + CLOSE_TIMEOUT,
+            latest: now + MAX_CLOSE_TIME,
+            overdue: false,
+        };
     }
 
     /// The peer's ENDPOINT_INFO was accepted, or counts as accepted.
@@ -60,6 +68,14 @@ impl Session {
         if !self.connected {
             self.connected = true;
             self.events.push_back(Event::Connected);
+        }
+    }
+
+    fn presume_connected(&mut self, now: Instant) {
+        if let PeerInfo::Expected { until } = self.peer_info
+            && until <= now
+        {
+            self.connect(PeerInfo::Presumed);
         }
     }
 
@@ -80,8 +96,9 @@ impl Session {
                 OnWritten::Ping(token) => self.acknowledge_send(token),
             }
         }
-        if let Phase::Closing { deadline, .. } = &mut self.phase {
-            *deadline = now + CLOSE_TIMEOUT;
+        if let Phase::Closing { deadline, latest, overdue, .. } = &mut self.phase {
+            *deadline = (now + CLOSE_TIMEOUT).min(*latest);
+            *overdue = *deadline <= now;
         }
     }
 
@@ -92,12 +109,10 @@ impl Session {
         match &mut self.phase {
             Phase::Closed => return,
             Phase::Closing { deadline, overdue, .. } => *overdue |= *deadline <= now,
-            Phase::Open => self.on_keepalive_timeout(now),
-        }
-        if let PeerInfo::Expected { until } = self.peer_info
-            && until <= now
-        {
-            self.connect(PeerInfo::Presumed);
+            Phase::Open => {
+                self.presume_connected(now);
+                self.on_keepalive_timeout(now);
+            }
         }
         self.expire_acks(now);
     }

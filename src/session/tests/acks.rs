@@ -1,10 +1,11 @@
 //! Acknowledgements (PROTOCOL section 4).
 
-use super::driver::ms;
-use super::pair::{Pair, Side, Solo, binary, bye_frame, error, info_frame, text_frame, utf8, with_backpressure};
-use crate::protocol::Frame;
-use crate::session::{Backpressure, Config, DropPolicy, Event, Input, Outcome, Payload};
 use bytes::Bytes;
+
+use super::driver::ms;
+use super::pair::{Solo, binary, bye_frame, error, info_frame, text_frame, utf8, with_backpressure};
+use crate::protocol::{Frame, Text};
+use crate::session::{Backpressure, Config, DropPolicy, Event, Input, Outcome, Payload};
 
 /// A connected session whose ACKs may take 1 s.
 fn one_second() -> Solo {
@@ -51,13 +52,11 @@ fn tracked_frames_and_bye_are_numbered_from_0_and_the_others_take_no_number() {
 fn each_data_frame_is_acknowledged_under_its_senders_number() {
     let mut solo = Solo::connected(Config::default());
     for ack in [u32::MAX - 1, u32::MAX, 0, 0, 77] {
-        let data = Bytes::new();
-        let message = crate::protocol::Text::default();
+        let (data, message) = (Bytes::new(), Text::default());
         solo.receive(text_frame(ack, ""));
         solo.receive(Frame::Binary { ack, data });
         solo.receive(Frame::Error { ack, message });
-        let expected = [const { Frame::Pong }; 3].map(|_| Frame::Ack { ack });
-        assert_eq!(solo.frames(), expected);
+        assert_eq!(solo.frames(), [ack; 3].map(|ack| Frame::Ack { ack }));
         let empty = [utf8(""), Payload::Binary(Bytes::new()), error("")];
         assert_eq!(solo.messages(), empty);
     }
@@ -88,28 +87,19 @@ fn acks_settle_their_sends_in_any_order() {
 }
 
 #[test]
-fn consecutive_acks_make_one_event() {
-    let mut pair = Pair::new(Config::default());
-    pair.advance(ms(100));
-    pair.hold(Side::Peer, true);
+fn acks_that_come_together_make_one_event() {
+    let mut solo = Solo::connected(Config::default());
     for _ in 0..100 {
-        pair.send(Side::Server, utf8("x"));
+        solo.send_text("x");
     }
-    pair.deliver();
-    // All the ACKs are fed before anything is polled, as one read of a socket may bring them.
-    let now = pair.end(Side::Server).now;
-    let acks = std::mem::take(&mut pair.end(Side::Peer).wire);
-    let server = pair.end(Side::Server);
-    server.events.clear();
-    for transmit in acks {
-        if let crate::session::Transmit::Frame(bytes) = transmit {
-            server.session.handle(Input::Frame(bytes), now);
-        }
+    solo.driver.batch(true);
+    for ack in 1..=100 {
+        solo.acknowledge(ack);
     }
-    server.drain();
+    solo.driver.batch(false);
     let (first, count, outcome) = (0, 100, Outcome::Done);
     let settled = Event::Settled { first, count, outcome };
-    assert_eq!(server.events, [settled]);
+    assert_eq!(solo.events(), [settled]);
 }
 
 #[test]

@@ -64,6 +64,20 @@ fn sending_resumes_below_the_low_watermark_and_not_at_it() {
 }
 
 #[test]
+fn what_is_released_reaches_the_high_watermark_and_pauses_again() {
+    let mut solo = paused(Backpressure { high_watermark: 60, ..tiny(DropPolicy::Oldest) });
+    for _ in 0..4 {
+        solo.send(binary(12, 1));
+    }
+    solo.driver.write(113);
+    assert_eq!(solo.driver.unwritten(), 75);
+    assert!(solo.driver.session.is_paused());
+    solo.driver.write(75);
+    assert_eq!(solo.driver.unwritten(), 25);
+    assert!(!solo.driver.session.is_paused());
+}
+
+#[test]
 fn what_the_socket_took_of_a_frame_counts_as_written() {
     let mut solo = paused(tiny(DropPolicy::Oldest));
     solo.send_text("waits");

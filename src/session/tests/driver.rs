@@ -7,9 +7,20 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{self, Frame};
-use crate::session::{Command, Config, Event, Input, Outcome, Role, Session, Token, Transmit};
+use crate::session::{self, CloseReason, Command, Config, Event, Input, Outcome, Role, Session, Token};
 
 pub(super) const SID: u64 = 0x0102_0304_0506_0708;
+
+/// What a driver does for its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Transmit {
+    /// A frame is sent, encoded.
+    Frame(Bytes),
+    /// The close frame is sent.
+    Close(CloseReason),
+    /// The connection is dropped, because the session is overdue.
+    Abort,
+}
 
 pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -31,9 +42,12 @@ pub(super) struct Driver {
     pub(super) polled: Vec<Transmit>,
     pub(super) events: Vec<Event>,
     pub(super) ledger: Ledger,
+    /// Whether inputs are fed one after the other, with nothing polled in between.
+    batch: bool,
     said_bye: bool,
     said_close: bool,
     closed: bool,
+    aborted: bool,
 }
 
 impl Driver {
@@ -48,9 +62,11 @@ impl Driver {
             polled: Vec::new(),
             events: Vec::new(),
             ledger: Ledger::default(),
+            batch: false,
             said_bye: false,
             said_close: false,
             closed: false,
+            aborted: false,
         };
         driver.drain();
         driver
@@ -58,7 +74,17 @@ impl Driver {
 
     pub(super) fn input(&mut self, input: Input) {
         self.session.handle(input, self.now);
-        self.drain();
+        if !self.batch {
+            self.drain();
+        }
+    }
+
+    /// From now on inputs are fed without anything polled in between, or no longer.
+    pub(super) fn batch(&mut self, batch: bool) {
+        self.batch = batch;
+        if !batch {
+            self.drain();
+        }
     }
 
     /// Gives a command; for a send or a ping its token comes back.
@@ -118,11 +144,14 @@ impl Driver {
                 self.ledger.note(&event);
                 self.events.push(event);
             }
-            let mut scratch = BytesMut::new();
-            while let Some(transmit) = self.session.poll_transmit(&mut scratch) {
-                assert!(scratch.is_empty(), "a frame left bytes in the scratch");
+            if self.session.is_overdue() && !self.aborted {
+                self.aborted = true;
+                self.polled.push(Transmit::Abort);
+            }
+            while let Some(transmit) = self.session.poll_transmit() {
+                let transmit = encoded(transmit);
                 self.check_transmit(&transmit);
-                self.polled.push(copy(&transmit));
+                self.polled.push(transmit.clone());
                 self.socket.push_back(transmit);
             }
             let bytes = self.unwritten().min(self.room.unwrap_or(usize::MAX));
@@ -247,11 +276,15 @@ pub(super) fn decode(bytes: &Bytes) -> Frame {
     frame
 }
 
-pub(super) fn copy(transmit: &Transmit) -> Transmit {
+fn encoded(transmit: session::Transmit) -> Transmit {
     match transmit {
-        Transmit::Frame(bytes) => Transmit::Frame(bytes.clone()),
-        Transmit::Close(reason) => Transmit::Close(reason.clone()),
-        Transmit::Abort => Transmit::Abort,
+        session::Transmit::Frame(frame) => {
+            let mut bytes = BytesMut::new();
+            frame.encode(SID, &mut bytes);
+            assert_eq!(bytes.len(), frame.encoded_len());
+            Transmit::Frame(bytes.freeze())
+        }
+        session::Transmit::Close(reason) => Transmit::Close(reason),
     }
 }
 

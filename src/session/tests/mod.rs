@@ -7,6 +7,7 @@ mod pair;
 mod acks;
 mod backpressure;
 mod bad_input;
+mod closing;
 mod keepalive;
 mod lifecycle;
 mod ordering;

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::driver::{decode, ms};
+use super::driver::{Transmit, decode, ms};
 use super::pair::{Pair, Side, Solo, text_frame, with_backpressure};
 use super::sequences::{backpressure, payload};
 use crate::protocol::Frame;
-use crate::session::{Backpressure, DataKind, DropPolicy, Event, Hooks, Input, Outcome, Payload, Token, Transmit};
+use crate::session::{Backpressure, DataKind, DropPolicy, Event, Hooks, Input, Outcome, Payload, Token};
 
 /// What a session has to send, as far as a list can tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,7 +175,7 @@ fn expected(sent: &[(Token, Payload)], pair: &mut Pair, from: Side) -> Vec<Paylo
 }
 
 fn settings() -> ProptestConfig {
-    ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

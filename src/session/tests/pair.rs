@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::driver::{Driver, SID, decode, encode, ms};
+use super::driver::{Driver, SID, Transmit, decode, encode, ms};
 use crate::protocol::{FEATURE_TRANSACTIONS, Frame, Text, VERSION};
 use crate::session::{
     Backpressure, CloseReason, Command, Config, DropPolicy, Event, Hooks, Input, Outcome, Payload, Role, Statistics,
-    Token, Transmit,
+    Token,
 };
 
 /// Limits so small that a few short frames reach them.

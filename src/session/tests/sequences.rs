@@ -4,12 +4,10 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::driver::{SID, encode, ms};
+use super::driver::{SID, Transmit, encode, ms};
 use super::pair::{Solo, binary, bye_frame, error, info_frame, text_frame, utf8};
 use crate::protocol::Frame;
-use crate::session::{
-    Backpressure, Command, Config, DataKind, DropPolicy, Event, Hooks, Input, Payload, Role, Transmit,
-};
+use crate::session::{Backpressure, Command, Config, DataKind, DropPolicy, Event, Hooks, Input, Payload, Role};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -28,6 +26,8 @@ enum Op {
     Destroy,
     Violation,
     Disconnect,
+    /// Whether inputs come with nothing polled in between.
+    Batch(bool),
 }
 
 pub(super) fn backpressure() -> impl Strategy<Value = Backpressure> {
@@ -115,6 +115,7 @@ fn op() -> impl Strategy<Value = Op> {
         20 => any::<bool>().prop_map(Op::PauseReading),
         300 => frame().prop_map(Op::Frame),
         20 => hooks().prop_map(Op::Hooks),
+        20 => any::<bool>().prop_map(Op::Batch),
         60 => Just(Op::Verdict),
         3 => "[a-zé]{0,200}".prop_map(Op::Close),
         2 => Just(Op::Destroy),
@@ -128,8 +129,12 @@ fn op() -> impl Strategy<Value = Op> {
 fn apply(solo: &mut Solo, op: Op) {
     let driver = &mut solo.driver;
     match op {
-        Op::Send(payload) => drop(solo.send(payload).to_string()),
-        Op::Ping => drop(solo.ping().to_string()),
+        Op::Send(payload) => {
+            driver.command(Command::Send(payload));
+        }
+        Op::Ping => {
+            driver.command(Command::Ping);
+        }
         Op::Write(bytes) => driver.write(bytes),
         Op::ResumeWriting => driver.resume_writing(),
         Op::StopWriting => driver.stop_writing(),
@@ -145,6 +150,7 @@ fn apply(solo: &mut Solo, op: Op) {
         }
         Op::Violation => driver.input(Input::violation(1002, "violation")),
         Op::Disconnect => solo.disconnect(),
+        Op::Batch(batch) => driver.batch(batch),
     }
     if solo.output().contains(&Transmit::Abort) {
         solo.disconnect();
@@ -152,7 +158,7 @@ fn apply(solo: &mut Solo, op: Op) {
 }
 
 fn settings() -> ProptestConfig {
-    ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
@@ -168,6 +174,7 @@ proptest! {
             apply(&mut solo, op);
         }
         solo.disconnect();
+        solo.driver.batch(false);
         prop_assert_eq!(solo.driver.ledger.open(), []);
         let is_end = |event: &&Event| matches!(event, Event::Closed(_));
         prop_assert_eq!(solo.events().iter().filter(is_end).count(), 1);
@@ -181,6 +188,7 @@ proptest! {
         let mut solo = Solo::new(Role::Server, config);
         for op in ops {
             apply(&mut solo, op);
+            solo.driver.batch(false);
             for _ in 0..2 {
                 let Some(at) = solo.driver.session.poll_timeout() else { break };
                 solo.driver.now = solo.driver.now.max(at);
@@ -200,6 +208,7 @@ proptest! {
         for op in ops {
             apply(&mut solo, op);
         }
+        solo.driver.batch(false);
         // Two intervals, then what a close may take.
         solo.driver.input(Input::ReadingPaused(false));
         for _ in 0..100 {

@@ -1,0 +1,90 @@
+// Scripts of fixtures/ in a process of their own: for what concerns the process itself.
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { deferred, within } from "./wait.mjs";
+
+const FIXTURES = new URL("../fixtures/", import.meta.url);
+
+export class Child {
+  stdout = "";
+  stderr = "";
+  /** The objects the script reported, one JSON line each. */
+  reports = [];
+  #waiters = new Set();
+  #exit = deferred();
+  #taken = new Set();
+
+  /** `args` reach the script as JSON in `process.argv[2]`. */
+  static start(t, script, args = {}, { env = {}, execArgv = [] } = {}) {
+    const { DEBUG: _inherited, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...inherited } = process.env;
+    const file = fileURLToPath(new URL(script, FIXTURES));
+    const child = new Child(spawn(process.execPath, [...execArgv, file, JSON.stringify(args)], {
+      env: { ...inherited, ...env },
+      stdio: ["pipe", "pipe", "pipe"],
+    }));
+    t.after(() => child.kill());
+    return child;
+  }
+
+  constructor(process) {
+    this.process = process;
+    process.stdin.on("error", () => {});
+    process.stderr.setEncoding("utf8").on("data", (text) => (this.stderr += text));
+    let rest = "";
+    process.stdout.setEncoding("utf8").on("data", (text) => {
+      this.stdout += text;
+      const lines = (rest + text).split("\n");
+      rest = lines.pop();
+      for (const line of lines) this.#onLine(line);
+    });
+    // `close`, not `exit`: only then all output is here.
+    process.on("close", (code, signal) => {
+      this.#exit.resolve({ code, signal });
+      for (const waiter of this.#waiters) waiter.reject(new Error(`exited with ${code ?? signal}\n${this.stderr}`));
+    });
+  }
+
+  /** The oldest report of this name not asked for yet. */
+  report(name, ms = 10_000) {
+    const known = this.reports.find((report) => report.name === name && !this.#taken.has(report));
+    if (known !== undefined) {
+      this.#taken.add(known);
+      return Promise.resolve(known);
+    }
+    const waiter = { name, ...deferred() };
+    this.#waiters.add(waiter);
+    return within(waiter.promise, ms, `report ${name}`)
+      .catch((error) => {
+        throw new Error(`${error.message}\n${this.stderr}`);
+      })
+      .finally(() => this.#waiters.delete(waiter));
+  }
+
+  /** A command for the script: one JSON line to its stdin. */
+  command(name, args = {}) {
+    this.process.stdin.write(`${JSON.stringify({ name, ...args })}\n`);
+  }
+
+  /** `{ code, signal }` once the process has ended by itself. */
+  exit(ms = 10_000) {
+    return within(this.#exit.promise, ms, `exit of the process (stderr: ${this.stderr})`);
+  }
+
+  async kill() {
+    if (this.process.exitCode === null && this.process.signalCode === null) this.process.kill("SIGKILL");
+    await this.#exit.promise;
+  }
+
+  #onLine(line) {
+    if (!line.startsWith("{")) return;
+    const report = JSON.parse(line);
+    this.reports.push(report);
+    for (const waiter of this.#waiters) {
+      if (waiter.name !== report.name) continue;
+      this.#waiters.delete(waiter);
+      this.#taken.add(report);
+      waiter.resolve(report);
+      return;
+    }
+  }
+}

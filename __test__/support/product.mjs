@@ -1,0 +1,2 @@
+// The one place where the tests reach the product.
+export * from "camp-server";

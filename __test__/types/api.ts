@@ -1,0 +1,161 @@
+// What the declarations promise, member by member, and what they refuse.
+import { EventEmitter, once } from "node:events";
+import { readFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import {
+    BackpressureOpts, BackpressureProfile, CAMP, CAMPError, CAMPErrorCode, CAMPServerWebsocketSession, CAMPWebsocketServer,
+    CAMPWebsocketServerEvents, DropPolicy, DroppedFrame, ICAMPServerWebsocketSessionEvents, ICAMPWebsocketServerOptions,
+    ITokenValidator, SSLOptions, camp,
+} from "camp-server";
+
+/** Compiles only when both types are the same. */
+function same<A, B>(..._proof: (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? [] : [never]): void {}
+
+const validator: ITokenValidator = { validate: async (token) => token === "x" };
+
+// CAMP
+same<ReturnType<typeof CAMP>, CAMPWebsocketServer>();
+same<Awaited<ReturnType<typeof CAMP>>, CAMPWebsocketServer>();
+same<typeof camp, typeof CAMP>();
+CAMP(validator);
+CAMP(validator, {});
+CAMP({ validate: (token) => token.length > 3 }, { port: 0 });
+// @ts-expect-error a validator is required
+CAMP();
+// @ts-expect-error the validator needs `validate`
+CAMP({});
+// @ts-expect-error a validator answers with a boolean
+CAMP({ validate: async () => "yes" });
+// @ts-expect-error a validator takes a string
+CAMP({ validate: async (token: number) => token === 1 });
+
+// Options
+const ssl: SSLOptions = { key: readFileSync("key.pem"), cert: "-----BEGIN CERTIFICATE-----" };
+const all: ICAMPWebsocketServerOptions = {
+    keepAliveIntervalMs: 1000, port: 443, host: "127.0.0.1", ssl, backpressure: { highWaterMark: 1 },
+    ackTimeoutMs: 5000, handshakeTimeoutMs: 5000, maxHeaderBytes: 8192, maxInboundBytes: 1 << 20,
+};
+const unset: ICAMPWebsocketServerOptions = { port: undefined, host: undefined, ssl: undefined, backpressure: undefined };
+CAMP(validator, { ...all, ...unset });
+const profiles: BackpressureProfile[] = ["default", "optimize_latency", "optimize_memory"];
+for (const backpressure of profiles) CAMP(validator, { backpressure });
+const policies: DropPolicy[] = ["drop-oldest", "drop-newest", "dedupe-latest"];
+for (const dropPolicy of policies) CAMP(validator, { backpressure: { dropPolicy } });
+const bounds: BackpressureOpts = {
+    highWaterMark: 3, lowWaterMark: 2, maxQueuedBytes: 1, maxQueueCount: 1, dropPolicy: "drop-newest",
+};
+CAMP(validator, { backpressure: bounds });
+CAMP(validator, {
+    backpressure: { HIGH_WATERMARK: 2, LOW_WATERMARK: 1, MAX_QUEUED_BYTES: 1, MAX_QUEUE_SIZE: 1, DROP_POLICY: "drop-oldest" },
+});
+CAMP(validator, { backpressure: { highWaterMark: undefined, maxQueueCount: Infinity, HIGH_WATERMARK: 1 } });
+// @ts-expect-error a port is a number
+CAMP(validator, { port: "8080" });
+// @ts-expect-error unknown option
+CAMP(validator, { prot: 8080 });
+// @ts-expect-error unknown profile
+CAMP(validator, { backpressure: "fastest" });
+// @ts-expect-error unknown policy
+CAMP(validator, { backpressure: { dropPolicy: "drop-all" } });
+// @ts-expect-error key and certificate belong together
+CAMP(validator, { ssl: { key: "" } });
+// @ts-expect-error all fields of BackpressureOpts are required
+export const incomplete: BackpressureOpts = { highWaterMark: 1 };
+
+// Server
+const server = CAMP(validator);
+export const emitter: EventEmitter = server;
+same<ReturnType<typeof server.address>, AddressInfo | null>();
+same<ReturnType<typeof server.Destroy>, Promise<void>>();
+same<ReturnType<(typeof server)[typeof Symbol.asyncDispose]>, Promise<void>>();
+same<keyof CAMPWebsocketServerEvents, "session" | "listening" | "error" | "listener-error">();
+await once(server, "listening");
+server.once("listening", () => {}).off("listening", () => {}).removeAllListeners("session");
+server.on("session", async (session) => same<typeof session, CAMPServerWebsocketSession>());
+server.on("error", (error) => same<typeof error, Error>());
+server.on("listener-error", (error, event, session) => {
+    same<typeof error, unknown>();
+    same<typeof event, string>();
+    same<typeof session, CAMPServerWebsocketSession | undefined>();
+});
+// @ts-expect-error a server has no such event
+server.on("sessions", () => {});
+// @ts-expect-error `listening` passes nothing
+server.on("listening", (port: number) => port);
+// @ts-expect-error made by CAMP() alone
+new CAMPWebsocketServer();
+// @ts-expect-error not there yet
+server.RegisterExtension;
+// @ts-expect-error not there yet
+server.http_server;
+
+// Session
+declare const session: CAMPServerWebsocketSession;
+same<typeof session.id, bigint>();
+same<typeof session.sid, bigint>();
+same<typeof session.rx, number>();
+same<typeof session.tx, number>();
+// @ts-expect-error read-only
+session.id = 1n;
+// @ts-expect-error made by the server alone
+new CAMPServerWebsocketSession();
+session.Set("user", { name: "Ada" });
+const user: { name: string } = session.Get("user");
+void user;
+// @ts-expect-error keys are strings
+session.Set(1, "one");
+await session.Close();
+await session.Close("done");
+await session.Destroy();
+await session.Destroy(4000, "done");
+await session[Symbol.asyncDispose]();
+// @ts-expect-error a close code is a number
+session.Destroy("4000");
+// @ts-expect-error not there yet
+session.transaction;
+if (session instanceof EventEmitter && session instanceof CAMPServerWebsocketSession) session.rx.toFixed();
+
+session.on("connected", () => {});
+session.on("message-utf8", (data) => same<typeof data, string>());
+session.on("message-binary", (data) => same<typeof data, Buffer>());
+session.on("message-error", (data) => same<typeof data, string>());
+for (const statistic of ["stat-rtt", "stat-bytes-rx", "stat-bytes-tx", "stat-ack-timeout"] as const)
+    session.on(statistic, (data: number) => data.toFixed());
+session.on("dropped", (frame) => {
+    same<typeof frame, DroppedFrame>();
+    same<typeof frame.type, "utf8" | "binary" | "error">();
+    same<typeof frame.bytes, number>();
+    same<typeof frame.policy, DropPolicy>();
+});
+session.on("closed", () => {});
+same<keyof ICAMPServerWebsocketSessionEvents, "connected" | "message-utf8" | "message-binary" | "message-error" | "stat-rtt"
+    | "stat-bytes-rx" | "stat-bytes-tx" | "stat-ack-timeout" | "dropped" | "closed">();
+// @ts-expect-error a session has no such event
+session.on("message", () => {});
+// @ts-expect-error text is not a Buffer
+session.on("message-utf8", (data: Buffer) => data);
+
+// Sending
+same<ReturnType<typeof session.base.Ping>, Promise<void>>();
+same<ReturnType<typeof session.base.SendUTF8>, Promise<void>>();
+same<ReturnType<typeof session.base.SendBinary>, Promise<void>>();
+same<ReturnType<typeof session.base.SendError>, Promise<void>>();
+for (const bytes of [Buffer.alloc(1), new Uint8Array(1), new Float64Array(1), new DataView(new ArrayBuffer(1)), new ArrayBuffer(1)])
+    await session.base.SendBinary(bytes);
+// @ts-expect-error text is a string
+session.base.SendUTF8(Buffer.alloc(1));
+// @ts-expect-error bytes are not a string
+session.base.SendBinary("bytes");
+// @ts-expect-error an error message is text
+session.base.SendError(new Error("no"));
+
+// Errors
+session.base.SendUTF8("x").catch((error: unknown) => {
+    if (!(error instanceof CAMPError)) return;
+    const base: Error = error;
+    const code: CAMPErrorCode = error.code;
+    void base;
+    // @ts-expect-error no such code
+    if (code === "ERR_CAMP_NO_SUCH_CODE") return;
+    if (code === "ERR_CAMP_ACK_TIMEOUT") return;
+});

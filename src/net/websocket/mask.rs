@@ -1,0 +1,39 @@
+//! The mask over what a client sends (RFC 6455, 5.3).
+
+/// Applies `mask` to `bytes`, the first of which is at `offset` of the payload.
+#[inline]
+pub(super) fn apply(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
+    let mut key = mask;
+    key.rotate_left(offset % 4);
+    let word = u32::from_ne_bytes(key);
+    let wide = u64::from(word) << 32 | u64::from(word);
+    let mut chunks = bytes.chunks_exact_mut(8);
+    for chunk in &mut chunks {
+        if let Ok(eight) = <&mut [u8; 8]>::try_from(chunk) {
+            *eight = (u64::from_ne_bytes(*eight) ^ wide).to_ne_bytes();
+        }
+    }
+    for (byte, key) in chunks.into_remainder().iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_meets_its_byte_of_the_mask() {
+        let mask = [0x11, 0x22, 0x44, 0x88];
+        for length in 0..40 {
+            for offset in 0..8 {
+                let plain: Vec<u8> = (0..length).collect();
+                let mut masked = plain.clone();
+                apply(&mut masked, mask, offset);
+                let expected: Vec<u8> =
+                    plain.iter().enumerate().map(|(i, byte)| byte ^ mask[(offset + i) % 4]).collect();
+                assert_eq!(masked, expected, "length {length}, offset {offset}");
+            }
+        }
+    }
+}

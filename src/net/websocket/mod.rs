@@ -1,0 +1,50 @@
+//! WebSocket framing after the upgrade (RFC 6455), for many connections that are mostly idle.
+//!
+//! Headers are tungstenite's. Buffers are ours, because a connection should keep none: reading and
+//! writing use blocks of the thread, and what a connection holds of its own is only what has come
+//! in part, or what its socket has not taken. A connection that once carried a message of 1 MiB
+//! keeps nothing of it.
+
+mod blocks;
+mod mask;
+mod reader;
+mod writer;
+
+use bytes::Bytes;
+
+pub(super) use reader::Reader;
+pub(super) use writer::Writer;
+
+/// What a peer sent, one message at a time.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Incoming {
+    /// A whole binary message.
+    Binary(Bytes),
+    /// A ping, to be answered with the same payload.
+    Ping(Bytes),
+    /// An answer to a ping.
+    Pong,
+    /// The peer closes, with code and reason if it gave any. Nothing is read after it.
+    Close(Option<(u16, String)>),
+}
+
+/// A breach of RFC 6455, or of a limit. Nothing can be read after it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    /// WebSocket close code that says so.
+    pub(super) code: u16,
+    /// What was wrong.
+    pub(super) reason: String,
+}
+
+/// RFC 6455, 7.4.1.
+const PROTOCOL_ERROR: u16 = 1002;
+const UNSUPPORTED_DATA: u16 = 1003;
+const INVALID_PAYLOAD: u16 = 1007;
+const TOO_BIG: u16 = 1009;
+
+impl Violation {
+    fn protocol(reason: impl Into<String>) -> Self {
+        Violation { code: PROTOCOL_ERROR, reason: reason.into() }
+    }
+}

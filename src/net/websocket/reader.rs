@@ -1,0 +1,212 @@
+//! Reads a client's messages.
+
+use std::io::{self, Cursor};
+use std::mem;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+use super::{INVALID_PAYLOAD, Incoming, TOO_BIG, UNSUPPORTED_DATA, Violation, blocks, mask};
+
+/// Payloads from this size on get memory of their own, so that holding one never holds a block.
+const OWN_MEMORY: usize = 4096;
+
+/// Longest payload of a control frame (RFC 6455, 5.5).
+const MAX_CONTROL: usize = 125;
+
+/// The reading half of a connection.
+#[derive(Debug)]
+pub(in crate::net) struct Reader {
+    max_message: usize,
+    /// The thread's block during a batch; between batches what is left of one, usually nothing.
+    block: BytesMut,
+    /// A frame whose header is complete and whose payload is still coming.
+    partial: Option<Partial>,
+    /// The fragments so far of a message that comes in several frames.
+    fragments: Option<BytesMut>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    header: FrameHeader,
+    length: usize,
+    /// Fewer than `length` bytes, still masked.
+    payload: BytesMut,
+}
+
+/// What a frame makes of the connection.
+enum Step {
+    Message(Incoming),
+    /// Another frame is needed.
+    More,
+}
+
+impl Reader {
+    /// `early` is what came behind the upgrade request.
+    pub(in crate::net) fn new(max_message: usize, early: &[u8]) -> Self {
+        Reader { max_message, block: BytesMut::from(early), partial: None, fragments: None }
+    }
+
+    /// Begins a batch: until [`Self::rest`] the thread's block belongs to this reader.
+    pub(in crate::net) fn begin(&mut self) {
+        if self.block.is_empty() {
+            self.block = blocks::take_reading();
+        }
+    }
+
+    /// Ends a batch. What is left of the block is kept, in memory of its own.
+    pub(in crate::net) fn rest(&mut self) {
+        let block = mem::take(&mut self.block);
+        self.block = BytesMut::from(&block[..]);
+        blocks::return_reading(block);
+    }
+
+    /// The next message. `None` when the peer has hung up.
+    #[inline]
+    pub(in crate::net) fn poll_next(
+        &mut self,
+        io: &mut (impl AsyncRead + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Result<Incoming, Violation>>>> {
+        loop {
+            match self.parse() {
+                Ok(Some(Step::Message(message))) => return Poll::Ready(Ok(Some(Ok(message)))),
+                Ok(Some(Step::More)) => continue,
+                Ok(None) => {}
+                Err(violation) => return Poll::Ready(Ok(Some(Err(violation)))),
+            }
+            let read = match &mut self.partial {
+                Some(Partial { length, payload, .. }) => {
+                    let missing = *length - payload.len();
+                    let mut rest = payload.limit(missing);
+                    ready!(pin!(io.read_buf(&mut rest)).poll(cx))?
+                }
+                None => {
+                    if self.block.capacity() - self.block.len() < blocks::BLOCK / 4 {
+                        self.block.reserve(blocks::BLOCK);
+                    }
+                    ready!(pin!(io.read_buf(&mut self.block)).poll(cx))?
+                }
+            };
+            if read == 0 {
+                return Poll::Ready(Ok(None));
+            }
+        }
+    }
+
+    /// Takes one frame out of what has been read. `None`: it is not complete.
+    #[inline]
+    fn parse(&mut self) -> Result<Option<Step>, Violation> {
+        if let Some(partial) = &mut self.partial {
+            let missing = partial.length - partial.payload.len();
+            let there = self.block.split_to(missing.min(self.block.len()));
+            partial.payload.extend_from_slice(&there);
+            if partial.payload.len() < partial.length {
+                return Ok(None);
+            }
+            let Some(Partial { header, payload, .. }) = self.partial.take() else { return Ok(None) };
+            return self.on_frame(&header, payload).map(Some);
+        }
+        let mut cursor = Cursor::new(&self.block[..]);
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|error| Violation::protocol(error.to_string()))?;
+        let Some((header, length)) = parsed else { return Ok(None) };
+        let header_length = cursor.position() as usize;
+        let length = self.check(&header, length)?;
+        self.block.advance(header_length);
+        if length < OWN_MEMORY && length <= self.block.len() {
+            let payload = self.block.split_to(length);
+            return self.on_frame(&header, payload).map(Some);
+        }
+        self.partial = Some(Partial { header, length, payload: BytesMut::with_capacity(length) });
+        Ok(Some(Step::More))
+    }
+
+    /// Everything a header can be wrong in, before any memory is set aside for its payload.
+    #[inline]
+    fn check(&self, header: &FrameHeader, length: u64) -> Result<usize, Violation> {
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return Err(Violation::protocol("A reserved bit is set."));
+        }
+        if header.mask.is_none() {
+            return Err(Violation::protocol("A client must mask its frames."));
+        }
+        match header.opcode {
+            OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {
+                return Err(Violation::protocol("The opcode is a reserved one."));
+            }
+            OpCode::Control(_) if !header.is_final => {
+                return Err(Violation::protocol("A control frame must not be fragmented."));
+            }
+            OpCode::Control(_) if length > MAX_CONTROL as u64 => {
+                return Err(Violation::protocol(format!("A control frame of {length} bytes, {MAX_CONTROL} at most.")));
+            }
+            OpCode::Data(Data::Text) => {
+                let reason = "CAMP frames are binary WebSocket messages.".to_owned();
+                return Err(Violation { code: UNSUPPORTED_DATA, reason });
+            }
+            OpCode::Data(Data::Continue) if self.fragments.is_none() => {
+                return Err(Violation::protocol("A continuation of nothing."));
+            }
+            OpCode::Data(Data::Binary) if self.fragments.is_some() => {
+                return Err(Violation::protocol("A new message within a fragmented one."));
+            }
+            _ => {}
+        }
+        let before = self.fragments.as_ref().map_or(0, BytesMut::len);
+        let limit = self.max_message - before;
+        match usize::try_from(length) {
+            Ok(length) if length <= limit || matches!(header.opcode, OpCode::Control(_)) => Ok(length),
+            _ => Err(Violation {
+                code: TOO_BIG,
+                reason: format!(
+                    "A message of {} bytes, {} at most.",
+                    length.saturating_add(before as u64),
+                    self.max_message
+                ),
+            }),
+        }
+    }
+
+    #[inline]
+    fn on_frame(&mut self, header: &FrameHeader, mut payload: BytesMut) -> Result<Step, Violation> {
+        if let Some(key) = header.mask {
+            mask::apply(&mut payload, key, 0);
+        }
+        let message = match header.opcode {
+            OpCode::Data(Data::Binary) if header.is_final => Incoming::Binary(payload.freeze()),
+            OpCode::Data(_) => {
+                let mut message = self.fragments.take().unwrap_or_default();
+                message.extend_from_slice(&payload);
+                if !header.is_final {
+                    self.fragments = Some(message);
+                    return Ok(Step::More);
+                }
+                Incoming::Binary(message.freeze())
+            }
+            OpCode::Control(Control::Ping) => Incoming::Ping(Bytes::copy_from_slice(&payload)),
+            OpCode::Control(Control::Pong) => Incoming::Pong,
+            OpCode::Control(_) => Incoming::Close(close_frame(&payload)?),
+        };
+        Ok(Step::Message(message))
+    }
+}
+
+/// Code and reason of a close frame (RFC 6455, 5.5.1).
+fn close_frame(payload: &[u8]) -> Result<Option<(u16, String)>, Violation> {
+    let (code, reason) = match payload {
+        [] => return Ok(None),
+        [_] => return Err(Violation::protocol("A close frame with half a code.")),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    if !CloseCode::from(code).is_allowed() {
+        return Err(Violation::protocol(format!("Close code {code} must not be sent.")));
+    }
+    match std::str::from_utf8(reason) {
+        Ok(reason) => Ok(Some((code, reason.to_owned()))),
+        Err(_) => Err(Violation { code: INVALID_PAYLOAD, reason: "A close reason that is not UTF-8.".to_owned() }),
+    }
+}

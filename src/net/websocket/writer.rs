@@ -1,0 +1,150 @@
+//! Writes a server's messages.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::blocks;
+
+/// Room for message ends that an idle connection keeps.
+const SPARE_MESSAGES: usize = 16;
+
+/// The writing half of a connection.
+///
+/// Per wake: [`Self::begin`], then [`Self::put`] while there is [`Self::has_room`], then
+/// [`Self::poll_flush`]; at the end [`Self::rest`].
+#[derive(Debug, Default)]
+pub(in crate::net) struct Writer {
+    /// Encoded and not yet taken by the socket. Between batches usually nothing.
+    block: BytesMut,
+    /// For each message that is not written whole: where it ends in the stream of all bytes, and
+    /// its length without header.
+    messages: VecDeque<(u64, usize)>,
+    /// Bytes put into `block`, and taken out of it, since the connection began.
+    put: u64,
+    written: u64,
+    /// The latest ping not yet answered: a flood of them is answered once.
+    pong: Option<Bytes>,
+    /// The close frame has been put; nothing is put behind it.
+    closed: bool,
+}
+
+impl Writer {
+    /// Begins a batch: until [`Self::rest`] the thread's block belongs to this writer.
+    pub(in crate::net) fn begin(&mut self) {
+        if self.block.is_empty() {
+            self.block = blocks::take_writing();
+        }
+    }
+
+    /// Ends a batch. What the socket did not take is kept together with the block: the thread gets
+    /// another one.
+    pub(in crate::net) fn rest(&mut self) {
+        if self.block.is_empty() {
+            blocks::return_writing(std::mem::take(&mut self.block));
+            self.messages.shrink_to(SPARE_MESSAGES);
+        }
+    }
+
+    /// Whether another message may be put before the socket takes what is there.
+    #[inline]
+    pub(in crate::net) fn has_room(&self) -> bool {
+        self.block.len() < blocks::BLOCK && !self.closed
+    }
+
+    /// Puts a binary message of `length` bytes, appended by `encode`.
+    #[inline]
+    pub(in crate::net) fn put(&mut self, length: usize, encode: impl FnOnce(&mut BytesMut)) {
+        let before = self.block.len();
+        self.put_header(OpCode::Data(Data::Binary), length);
+        encode(&mut self.block);
+        self.put += (self.block.len() - before) as u64;
+        self.messages.push_back((self.put, length));
+    }
+
+    /// Answers a ping, before the next message.
+    pub(in crate::net) fn put_pong(&mut self, payload: Bytes) {
+        self.pong = Some(payload);
+    }
+
+    /// Puts the close frame; the first one counts.
+    pub(in crate::net) fn put_close(&mut self, close: Option<(u16, &str)>) {
+        if self.closed {
+            return;
+        }
+        let mut payload = Vec::new();
+        if let Some((code, reason)) = close {
+            payload.extend_from_slice(&code.to_be_bytes());
+            payload.extend_from_slice(reason.as_bytes());
+        }
+        self.put_control(Control::Close, &payload);
+        self.closed = true;
+    }
+
+    /// Gives the socket what it takes. Ready when nothing is left.
+    pub(in crate::net) fn poll_flush(
+        &mut self,
+        io: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.has_room()
+            && let Some(pong) = self.pong.take()
+        {
+            self.put_control(Control::Pong, &pong);
+        }
+        while !self.block.is_empty() {
+            let taken = ready!(Pin::new(&mut *io).poll_write(cx, &self.block))?;
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.block.advance(taken);
+            self.written += taken as u64;
+        }
+        Pin::new(io).poll_flush(cx)
+    }
+
+    /// Bytes of the messages that have been written whole since the last call, headers not counted.
+    #[inline]
+    pub(in crate::net) fn take_written(&mut self) -> usize {
+        let mut bytes = 0;
+        while let Some(&(end, length)) = self.messages.front() {
+            if end > self.written {
+                break;
+            }
+            bytes += length;
+            self.messages.pop_front();
+        }
+        bytes
+    }
+
+    /// Whether the socket has taken everything that was put.
+    #[inline]
+    pub(in crate::net) fn is_flushed(&self) -> bool {
+        self.block.is_empty()
+    }
+
+    /// Whether the close frame has been put and taken.
+    pub(in crate::net) fn close_is_out(&self) -> bool {
+        self.closed && self.block.is_empty()
+    }
+
+    fn put_control(&mut self, control: Control, payload: &[u8]) {
+        let before = self.block.len();
+        self.put_header(OpCode::Control(control), payload.len());
+        self.block.put_slice(payload);
+        self.put += (self.block.len() - before) as u64;
+    }
+
+    #[inline]
+    fn put_header(&mut self, opcode: OpCode, length: usize) {
+        let header = FrameHeader { is_final: true, opcode, ..FrameHeader::default() };
+        // Writing to memory does not fail.
+        let _ = header.format(length as u64, &mut (&mut self.block).writer());
+    }
+}
