@@ -133,14 +133,13 @@ async fn read_head(transport: &mut Transport, buffer: &mut Vec<u8>, max: usize) 
             return Ok(None);
         }
         // Parsing starts over each time, so it is tried only when a line has ended.
-        if before == 0 || buffer[before..].contains(&b'\n') {
-            if let Some((head, length)) = Head::parse(buffer)? {
-                if length > max {
-                    return Err(Refusal::HeadTooLarge);
-                }
-                buffer.drain(..length);
-                return Ok(Some(head));
+        let line_ended = before == 0 || buffer[before..].contains(&b'\n');
+        if line_ended && let Some((head, length)) = Head::parse(buffer)? {
+            if length > max {
+                return Err(Refusal::HeadTooLarge);
             }
+            buffer.drain(..length);
+            return Ok(Some(head));
         }
         if buffer.len() > max {
             return Err(Refusal::HeadTooLarge);

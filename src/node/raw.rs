@@ -54,11 +54,12 @@ fn add_function(env: &Env, object: &Object, name: &str, callback: sys::napi_call
     let created = unsafe {
         sys::napi_create_function(env.raw(), name.as_ptr().cast(), name.len() as isize, callback, data, &mut function)
     };
-    // SAFETY: `function` is a value of this scope when it was created; the finalizer gets `data`.
     let created = check_status!(created).and_then(|()| {
-        check_status!(unsafe {
+        // SAFETY: `function` is a value of this scope; the finalizer gets `data`.
+        let added = unsafe {
             sys::napi_add_finalizer(env.raw(), function, data, Some(release_ends), ptr::null_mut(), ptr::null_mut())
-        })
+        };
+        check_status!(added)
     });
     if created.is_err() {
         // SAFETY: nobody else has taken over the reference made above.
