@@ -1,5 +1,6 @@
 // The server: listens, validates clients, and owns their sessions.
 import { EventEmitter } from "node:events";
+import { CAMPError } from "./errors.js";
 import { createNativeServer } from "./native.js";
 import { policyName, readOptions } from "./options.js";
 import { Records } from "./records.js";
@@ -99,6 +100,8 @@ export class CAMPWebsocketServer extends EventEmitter {
         console.error(`camp-server: a listener of "listener-error" threw:`, second);
       }
     }
+    // A listener whose own send was cut short by the end of its session has done nothing wrong.
+    if (error instanceof CAMPError && error.code === "ERR_CAMP_SESSION_CLOSED") return;
     console.error(`camp-server: a listener of "${String(event)}" threw:`, error);
   }
 

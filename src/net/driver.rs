@@ -46,6 +46,8 @@ pub(super) struct Driver {
     /// When `timer` will fire.
     armed: Option<Instant>,
     stage: Stage,
+    /// Whether writing was put off by one turn of the event loop.
+    deferred: bool,
     /// The application was told of the end.
     reported_closed: bool,
 }
@@ -93,6 +95,7 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             armed: None,
             stage: Stage::Open,
+            deferred: false,
             reported_closed: false,
         }
     }
@@ -108,11 +111,17 @@ impl Driver {
             self.armed = None;
             self.session.handle(Input::Timeout, now);
         }
-        self.take_orders(cx, now);
+        let ordered = self.take_orders(cx, now);
         let more = self.read(cx, now);
-        self.deliver();
-        self.write(cx, now);
-        self.deliver();
+        let delivered = self.deliver();
+        // The application often answers at once: then its answer and the ACKs are one write.
+        self.deferred = delivered && !ordered && !self.deferred;
+        if self.deferred {
+            cx.waker().wake_by_ref();
+        } else {
+            self.write(cx, now);
+            self.deliver();
+        }
         self.finish(cx, now);
         if self.stage == Stage::Over {
             return Poll::Ready(());
@@ -124,18 +133,24 @@ impl Driver {
         Poll::Pending
     }
 
-    fn take_orders(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Carries out what the application wants. False when it wants nothing.
+    fn take_orders(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         // What waits for a slow reader must not keep alive the batch it came with.
         let congested = !self.writer.is_flushed();
         let session = &mut self.session;
-        self.mailbox.take(cx.waker(), |order| match order {
-            Order::Command(Command::Send(payload)) if congested => {
-                session.handle(Input::Command(Command::Send(payload.detached())), now);
+        let mut any = false;
+        self.mailbox.take(cx.waker(), |order| {
+            any = true;
+            match order {
+                Order::Command(Command::Send(payload)) if congested => {
+                    session.handle(Input::Command(Command::Send(payload.detached())), now);
+                }
+                Order::Command(command) => session.handle(Input::Command(command), now),
+                Order::Verdict => session.handle(Input::Verdict, now),
+                Order::Hooks(hooks) => session.set_hooks(hooks),
             }
-            Order::Command(command) => session.handle(Input::Command(command), now),
-            Order::Verdict => session.handle(Input::Verdict, now),
-            Order::Hooks(hooks) => session.set_hooks(hooks),
         });
+        any
     }
 
     /// Reads a batch of frames. True when there may be more at once.
@@ -199,8 +214,8 @@ impl Driver {
         self.stage = Stage::Over;
     }
 
-    /// Passes the session's events to the application.
-    fn deliver(&mut self) {
+    /// Passes the session's events to the application. False when there are none.
+    fn deliver(&mut self) -> bool {
         let figures = self.session.statistics();
         self.counters.set(figures.bytes_rx, figures.bytes_tx);
         let app = self.server.app.as_ref();
@@ -233,6 +248,7 @@ impl Driver {
         if closed {
             self.server.stop_if_idle();
         }
+        any
     }
 
     /// Writes what the session has to send, as far as the socket takes it.
