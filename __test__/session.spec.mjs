@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { CAMPServerWebsocketSession } from "./support/product.mjs";
 import { Peer, freshSid } from "./support/peer.mjs";
-import { RawPeer } from "./support/raw.mjs";
+import { RawPeer, wsFrame } from "./support/raw.mjs";
 import { encode } from "./support/frames.mjs";
 import { once, openPair, openSession, record, sessionFor, startServer } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
@@ -122,6 +122,24 @@ test("another protocol version closes the session with 4001 and a reason naming 
     await eventually(() => events.length > 0);
     assert.deepEqual(events, [["closed"]]);
   }
+});
+
+test("a listener added in a continuation of the session event misses nothing", async (t) => {
+  const { port, server } = await startServer(t);
+  const sid = freshSid();
+  const events = sessionFor(server, sid).then(async (session) => {
+    await null;
+    return record(session);
+  });
+  const payloads = [
+    encode({ type: "ENDPOINT_INFO", sid, ack: 0, version: 1, features: 1n }),
+    encode({ type: "UTF8DATA", sid, ack: 1, text: "first" }),
+  ];
+  const trailing = Buffer.concat(payloads.map((payload) => wsFrame({ payload })));
+  await RawPeer.connect({ port, sid, trailing });
+  const recorded = await events;
+  await eventually(() => recorded.length === 2);
+  assert.deepEqual(recorded, [["connected"], ["message-utf8", "first"]]);
 });
 
 test("reserved feature bits of the client are ignored", async (t) => {

@@ -54,6 +54,8 @@ export class Records {
   #receiver;
   /** Sessions by slot. @type {(Session | undefined)[]} */
   #sessions = [];
+  /** Whether the current chunk ended with the begin of a session. */
+  #sessionOpened = false;
   /** A copy of the current chunk of which binary messages are views; made when the first one comes. */
   /** @type {Buffer | undefined} */
   #copy;
@@ -75,7 +77,11 @@ export class Records {
       const bytes = this.#native.read(chunk);
       if (bytes === 0) return false;
       this.#dispatchChunk(bytes);
+      // What follows a new session comes in a turn of its own: `await once(server, "session")`
+      // continues before that session's first event.
+      if (this.#sessionOpened) break;
     }
+    this.#sessionOpened = false;
     return true;
   }
 
@@ -208,6 +214,7 @@ export class Records {
     const remote = payload.latin1Slice(12, 12 + remoteLength);
     const token = payload.utf8Slice(12 + remoteLength, payload.length);
     while (this.#sessions.length <= slot) this.#sessions.push(undefined);
+    this.#sessionOpened = true;
     this.#sessions[slot] = this.#receiver.opened(slot, sid, remote, token);
   }
 

@@ -54,6 +54,8 @@ impl Application for JsApplication {
 
     fn opened(&self, slot: Slot, session: Opened) {
         self.log.put(slot, Kind::Opened, |out| record::opened(&session, out));
+        // Listeners are often added in a continuation of the `session` event; they miss nothing.
+        self.log.stop_reading();
         self.counters.insert(slot, session.counters);
     }
 

@@ -48,6 +48,8 @@ struct Batch {
     large: VecDeque<Bytes>,
     /// Sum of `large`, while it grows.
     large_bytes: usize,
+    /// Where the records end behind which a read stops, in order.
+    stops: VecDeque<usize>,
 }
 
 impl Log {
@@ -128,6 +130,14 @@ impl LogWriter {
         self.put_bytes(slot, kind, payload.into());
     }
 
+    /// The next read stops behind the record staged last: JavaScript finishes a turn of its event
+    /// loop before it gets what follows.
+    pub(super) fn stop_reading(&self) {
+        let mut staged = self.staged.borrow_mut();
+        let end = staged.records.len();
+        staged.stops.push_back(end);
+    }
+
     /// Makes what is staged available, and wakes JavaScript if it sleeps.
     pub(super) fn commit(&self) {
         let mut staged = self.staged.borrow_mut();
@@ -136,6 +146,8 @@ impl LogWriter {
         }
         let mut committed = self.log.lock();
         let Committed { batch, awake, wake, .. } = &mut *committed;
+        let before = batch.records.len();
+        batch.stops.extend(staged.stops.drain(..).map(|end| before + end));
         if batch.records.is_empty() {
             std::mem::swap(&mut batch.records, &mut staged.records);
         } else {
@@ -173,7 +185,7 @@ impl LogReader {
         LogReader { log, batch: RefCell::default() }
     }
 
-    /// Copies whole records into `out`, as many as fit, and returns their length. 0: there is
+    /// Copies whole records into `out`, as many as fit up to the next stop, and returns their length. 0: there is
     /// nothing, and the next commit wakes.
     pub(super) fn read(&self, out: &mut [u8]) -> usize {
         let mut reading = self.batch.borrow_mut();
@@ -181,10 +193,17 @@ impl LogReader {
             self.take(&mut reading);
         }
         let Reading { batch, at } = &mut *reading;
-        let records = &batch.records[*at..];
+        let stop = batch.stops.pop_front();
+        let end = stop.unwrap_or(batch.records.len());
+        let records = &batch.records[*at..end];
         let length = if records.len() <= out.len() { records.len() } else { whole_records(records, out.len()) };
         out[..length].copy_from_slice(&records[..length]);
         *at += length;
+        if let Some(stop) = stop
+            && *at < stop
+        {
+            batch.stops.push_front(stop);
+        }
         length
     }
 
@@ -199,6 +218,7 @@ impl LogReader {
         reading.batch.records.shrink_to(1 << 20);
         let mut committed = self.log.lock();
         std::mem::swap(&mut committed.batch.records, &mut reading.batch.records);
+        std::mem::swap(&mut committed.batch.stops, &mut reading.batch.stops);
         reading.batch.large.append(&mut committed.batch.large);
         committed.batch.large_bytes = 0;
         self.log.size.store(0, Ordering::Relaxed);
