@@ -6,7 +6,7 @@ const PLUG = 0xaa;
 const STOPPER = 0xbb;
 
 /** A busy kernel goes on growing its buffers for a while after it first took no more. */
-const SETTLED_MS = 2000;
+const SETTLED_MS = 700;
 
 /** Small watermarks, and timeouts that stay out of the way. */
 export function tight(backpressure = {}) {
