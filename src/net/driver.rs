@@ -15,11 +15,13 @@ use tokio::time::Sleep;
 use super::intake::Intake;
 use super::server::Server;
 use super::sessions::{Counters, Mailbox, Order, Slot};
+use super::sources::{Notice, Source, Sources, TxOrder};
+use super::spool::{SpoolReport, Spools};
 use super::trace::Direction;
 use super::transport::Transport;
 use super::websocket::{Incoming, Reader, Violation, Writer};
 use crate::protocol::MAX_FRAME;
-use crate::session::{CloseReason, Command, Event, Input, Role, Session, Transmit};
+use crate::session::{CloseReason, Command, Event, Input, Role, Session, Transmit, TxCommand, TxEnd, TxEvent};
 
 /// Frames, and bytes of frames, read from one socket before other sessions get their turn.
 const READ_BATCH: usize = 256;
@@ -41,11 +43,16 @@ pub(super) struct Driver {
     transport: Transport,
     reader: Reader,
     writer: Writer,
+    /// Both are made when the first transaction needs them.
+    sources: Option<Box<Sources>>,
+    spools: Option<Box<Spools>>,
     intake: Intake,
     timer: Pin<Box<Sleep>>,
     /// When `timer` will fire.
     armed: Option<Instant>,
     stage: Stage,
+    /// Whether a source has given bytes that were not written yet.
+    fed: bool,
     /// Whether writing was put off by one turn of the event loop.
     deferred: bool,
     /// The application was told of the end.
@@ -92,9 +99,12 @@ impl Driver {
             transport,
             reader: Reader::new(MAX_FRAME, early),
             writer: Writer::default(),
+            sources: None,
+            spools: None,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             armed: None,
             stage: Stage::Open,
+            fed: false,
             deferred: false,
             reported_closed: false,
         }
@@ -113,20 +123,20 @@ impl Driver {
         }
         let ordered = self.take_orders(cx, now);
         let more = self.read(cx, now);
-        let delivered = self.deliver();
+        let delivered = self.deliver(now);
         // The application often answers at once: then its answer and the ACKs are one write.
         self.deferred = delivered && !ordered && !self.deferred;
         if self.deferred {
             cx.waker().wake_by_ref();
         } else {
             self.write(cx, now);
-            self.deliver();
+            self.deliver(now);
         }
         self.finish(cx, now);
         if self.stage == Stage::Over {
             return Poll::Ready(());
         }
-        if more {
+        if more || std::mem::take(&mut self.fed) {
             cx.waker().wake_by_ref();
         }
         self.arm(cx);
@@ -137,20 +147,100 @@ impl Driver {
     fn take_orders(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         // What waits for a slow reader must not keep alive the batch it came with.
         let congested = !self.writer.is_flushed();
-        let session = &mut self.session;
+        let mailbox = self.mailbox.clone();
         let mut any = false;
-        self.mailbox.take(cx.waker(), |order| {
+        mailbox.take(cx.waker(), |order| {
             any = true;
             match order {
                 Order::Command(Command::Send(payload)) if congested => {
-                    session.handle(Input::Command(Command::Send(payload.detached())), now);
+                    let payload = payload.detached();
+                    self.session.handle(Input::Command(Command::Send(payload)), now);
                 }
-                Order::Command(command) => session.handle(Input::Command(command), now),
-                Order::Verdict => session.handle(Input::Verdict, now),
-                Order::Hooks(hooks) => session.set_hooks(hooks),
+                Order::Command(Command::Transaction(command)) => self.on_tx_command(command, now),
+                Order::Command(command) => self.session.handle(Input::Command(command), now),
+                Order::Verdict => self.session.handle(Input::Verdict, now),
+                Order::Hooks(hooks) => self.session.set_hooks(hooks),
+                Order::Open(order) => self.on_open(order, now),
+                Order::Spool(report) => self.on_spool_report(report, now),
+                Order::Source(report) => {
+                    if let Some(sources) = &mut self.sources {
+                        let notice = sources.on_report(report, &mut self.session, now);
+                        self.notify(notice);
+                    }
+                }
             }
         });
         any
+    }
+
+    fn on_open(&mut self, order: TxOrder, now: Instant) {
+        if self.session.is_closed() {
+            return;
+        }
+        if let Source::Fed { size } = order.source {
+            let TxOrder { key, name, behaviour, .. } = order;
+            let open = TxCommand::Open { key, name, size, behaviour };
+            return self.session.handle(Input::Command(Command::Transaction(open)), now);
+        }
+        let sources = self
+            .sources
+            .get_or_insert_with(|| Box::new(Sources::new(self.mailbox.clone(), self.server.session_config.max_unread)));
+        let notice = sources.open(order);
+        self.notify(notice);
+    }
+
+    fn on_spool_report(&mut self, report: SpoolReport, now: Instant) {
+        let Some(spools) = &mut self.spools else { return };
+        let (server, slot, closed) = (&self.server, self.slot, self.reported_closed);
+        let mut failed = None;
+        spools.on_report(report, |event| {
+            if let TxEvent::Ended { tx_id, outcome: TxEnd::SpoolFailed, .. } = event {
+                failed = Some(tx_id);
+            }
+            if !closed {
+                server.app.event(slot, Event::Transaction(event));
+            }
+        });
+        server.app.commit();
+        if let Some(tx_id) = failed {
+            let refuse = TxCommand::Refuse { tx_id };
+            self.session.handle(Input::Command(Command::Transaction(refuse)), now);
+        }
+    }
+
+    fn on_tx_command(&mut self, command: TxCommand, now: Instant) {
+        if let Some(spools) = &mut self.spools {
+            match command {
+                TxCommand::Consumed { tx_id, bytes } => spools.on_consumed(tx_id, bytes),
+                TxCommand::Refuse { tx_id } => spools.forget(tx_id),
+                _ => {}
+            }
+        }
+        if let Some(sources) = &mut self.sources {
+            match &command {
+                TxCommand::Data { key, data } if sources.has(*key) => {
+                    let notice = sources.collect(*key, data);
+                    return self.notify(notice);
+                }
+                TxCommand::End { key } if sources.has(*key) => return sources.end(*key, &mut self.session, now),
+                TxCommand::Abort { key } => sources.forget(*key),
+                _ => {}
+            }
+        }
+        self.session.handle(Input::Command(Command::Transaction(command)), now);
+    }
+
+    fn notify(&self, notice: Option<Notice>) {
+        let app = self.server.app.as_ref();
+        match notice {
+            _ if self.reported_closed => return,
+            None => return,
+            Some(Notice::Credit { key, bytes }) => {
+                app.event(self.slot, Event::Transaction(TxEvent::Credit { key, bytes }));
+            }
+            Some(Notice::Failed { key, error }) => app.source_failed(self.slot, key, &error),
+        }
+        app.commit();
     }
 
     /// Reads a batch of frames. True when there may be more at once.
@@ -197,7 +287,7 @@ impl Driver {
     }
 
     fn may_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if !self.session.can_receive() {
+        if !self.session.can_receive() || self.spools.as_ref().is_some_and(|spools| !spools.can_take()) {
             return false;
         }
         let open = self.intake.is_open(self.server.app.as_ref(), cx.waker());
@@ -214,11 +304,21 @@ impl Driver {
         self.stage = Stage::Over;
     }
 
+    /// Keeps back what its reader is not ready for.
+    #[inline]
+    fn through_spool(&mut self, event: Event) -> Option<Event> {
+        let Event::Transaction(event) = event else { return Some(event) };
+        let mailbox = &self.mailbox;
+        let spools = self.spools.get_or_insert_with(|| Box::new(Spools::new(mailbox.clone())));
+        spools.on_event(event).map(Event::Transaction)
+    }
+
     /// Passes the session's events to the application. False when there are none.
-    fn deliver(&mut self) -> bool {
+    fn deliver(&mut self, now: Instant) -> bool {
         let figures = self.session.statistics();
         self.counters.set(figures.bytes_rx, figures.bytes_tx);
-        let app = self.server.app.as_ref();
+        let server = self.server.clone();
+        let app = server.app.as_ref();
         let mut any = false;
         let mut closed = false;
         while let Some(event) = self.session.poll_event() {
@@ -226,8 +326,18 @@ impl Driver {
             if self.reported_closed {
                 continue;
             }
+            let Some(event) = self.through_spool(event) else { continue };
             match &event {
                 Event::Message(payload) | Event::Held(payload) => self.intake.add(app, payload.len()),
+                Event::Transaction(TxEvent::Chunk { data, .. }) => self.intake.add(app, data.len()),
+                Event::Transaction(event) => {
+                    if let Some(sources) = &mut self.sources
+                        && sources.on_event(event, &mut self.session, now)
+                    {
+                        self.fed = true;
+                        continue;
+                    }
+                }
                 Event::Dropped { kind, bytes } => {
                     let trace = self.server.config.trace;
                     trace.backpressure(self.session.sid(), format_args!("dropped {kind:?} of {bytes} bytes"));
@@ -304,7 +414,7 @@ impl Driver {
             Stage::Discarding { left } => {
                 if let Poll::Ready(()) = discard(&mut self.transport, left, cx) {
                     self.disconnect(now);
-                    self.deliver();
+                    self.deliver(now);
                 }
             }
             Stage::Finishing { by } => {
@@ -342,8 +452,9 @@ impl Drop for Driver {
     /// A fault of ours in one session ends that session, and is heard of.
     fn drop(&mut self) {
         if std::thread::panicking() && !self.reported_closed {
-            self.session.handle(Input::Disconnected(None), Instant::now());
-            self.deliver();
+            let now = Instant::now();
+            self.session.handle(Input::Disconnected(None), now);
+            self.deliver(now);
         }
     }
 }

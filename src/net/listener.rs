@@ -27,7 +27,7 @@ pub(super) async fn bind(host: Option<&str>, port: u16) -> io::Result<TcpListene
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"))))
+    Err(last.unwrap_or_else(|| io::Error::other(format!("{host} has no address"))))
 }
 
 fn bind_to(address: SocketAddr, dual_stack: bool) -> io::Result<TcpListener> {

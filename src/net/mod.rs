@@ -3,6 +3,7 @@
 //! Everything here runs on the [`Runtime`]'s thread; the [`Application`] is told of what happens
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
+mod disk;
 mod driver;
 mod head;
 mod intake;
@@ -11,6 +12,8 @@ mod refusal;
 mod runtime;
 mod server;
 mod sessions;
+mod sources;
+mod spool;
 mod tls;
 mod trace;
 mod transport;
@@ -20,6 +23,7 @@ mod websocket;
 pub use runtime::Runtime;
 pub use server::{Application, Opened, Server, ServerConfig};
 pub use sessions::{Counters, Slot};
+pub use sources::{Source, TxOrder};
 pub use tls::{TlsConfig, TlsError};
 pub use trace::Trace;
 pub use upgrade::{UpgradeId, UpgradeRequest};

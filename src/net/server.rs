@@ -14,10 +14,11 @@ use tokio::sync::{Notify, oneshot};
 
 use super::listener;
 use super::sessions::{Counters, Order, Sessions, Slot};
+use super::sources::TxOrder;
 use super::tls::TlsConfig;
 use super::trace::Trace;
 use super::upgrade::{self, UpgradeId, UpgradeRequest};
-use crate::session::{Command, Config, Event, Hooks};
+use crate::session::{Command, Config, Event, Hooks, TxKey};
 
 /// How long to wait before accepting again when the system is out of sockets or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -60,6 +61,8 @@ pub trait Application {
     fn opened(&self, slot: Slot, session: Opened);
     /// Something happened in a session.
     fn event(&self, slot: Slot, event: Event);
+    /// An outgoing transaction is over because its source failed.
+    fn source_failed(&self, slot: Slot, key: TxKey, error: &io::Error);
     /// The events so far are to be passed on.
     fn commit(&self);
     /// A count that grows whenever the application takes what was passed on.
@@ -134,6 +137,11 @@ impl Server {
     #[inline]
     pub fn command(&self, slot: Slot, command: Command) {
         self.sessions.post(slot, Order::Command(command));
+    }
+
+    /// Begins an outgoing transaction.
+    pub fn open_transaction(&self, slot: Slot, order: TxOrder) {
+        self.sessions.post(slot, Order::Open(order));
     }
 
     /// The hooks of the session's held message have run.

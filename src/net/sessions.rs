@@ -8,6 +8,8 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use super::sources::{SourceReport, TxOrder};
+use super::spool::SpoolReport;
 use crate::session::{Command, Hooks};
 
 /// Names a session between this layer and the application. It is not given to another session
@@ -49,6 +51,12 @@ pub(super) enum Order {
     Command(Command),
     Verdict,
     Hooks(Hooks),
+    /// Begin an outgoing transaction.
+    Open(TxOrder),
+    /// From a source that the core reads.
+    Source(SourceReport),
+    /// From an incoming transaction that is read slowly.
+    Spool(SpoolReport),
 }
 
 impl Mailbox {

@@ -9,8 +9,9 @@ use super::error::system_error_code;
 use super::log::{Log, LogWriter};
 use super::record::{self, Kind};
 use super::server::lock;
+use super::transaction;
 use crate::net::{Application, Counters, Opened, Slot, UpgradeId, UpgradeRequest};
-use crate::session::{Event, Payload};
+use crate::session::{Event, Payload, TxKey};
 
 /// The figures of the live sessions, by slot; readable from the JavaScript thread.
 #[derive(Clone, Default)]
@@ -64,6 +65,7 @@ impl Application for JsApplication {
         match event {
             Event::Message(payload) => self.log.put_bytes(slot, record::data_kind(&payload), bytes_of(payload)),
             Event::Held(payload) => self.log.put_bytes(slot, record::held_kind(&payload), bytes_of(payload)),
+            Event::Transaction(event) => transaction::log_event(&self.log, slot, event),
             other => {
                 let mut payload = Vec::new();
                 let kind = record::encode_event(&other, self.counters.bytes(slot), &mut payload);
@@ -72,6 +74,10 @@ impl Application for JsApplication {
                 }
             }
         }
+    }
+
+    fn source_failed(&self, slot: Slot, key: TxKey, error: &io::Error) {
+        transaction::log_source_failure(&self.log, slot, key, error);
     }
 
     fn commit(&self) {

@@ -12,6 +12,13 @@ pub(super) fn system_error_code(error: &io::Error) -> &'static str {
         Kind::InvalidInput => "EINVAL",
         Kind::OutOfMemory => "ENOMEM",
         Kind::Unsupported => "EAFNOSUPPORT",
+        Kind::IsADirectory => "EISDIR",
+        Kind::NotFound => "ENOENT",
+        Kind::FileTooLarge => "EFBIG",
+        Kind::StorageFull => "ENOSPC",
+        Kind::QuotaExceeded => "EDQUOT",
+        Kind::ReadOnlyFilesystem => "EROFS",
+        Kind::UnexpectedEof => "ERR_CAMP_SOURCE_TRUNCATED",
         // The resolver's failures have neither a kind nor a number of the system.
         _ if error.raw_os_error().is_none() => "ENOTFOUND",
         _ => "EIO",

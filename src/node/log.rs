@@ -123,6 +123,18 @@ impl LogWriter {
         }
     }
 
+    /// Stages a record of these words, with bytes that are kept beside the log whatever their size.
+    pub(super) fn put_beside(&self, slot: Slot, kind: Kind, words: &[u32], bytes: Bytes) {
+        // A small piece must not keep alive the block it was read into.
+        let bytes = if bytes.len() < LARGE_FROM { Bytes::copy_from_slice(&bytes) } else { bytes };
+        let mut staged = self.staged.borrow_mut();
+        staged.records.extend_from_slice(&record::header(slot, kind, words.len() * 4, false));
+        record::put_words(&mut staged.records, words);
+        staged.pad();
+        staged.large_bytes += bytes.len();
+        staged.large.push_back(bytes);
+    }
+
     /// Stages a record whose payload `encode` appends.
     pub(super) fn put(&self, slot: Slot, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut payload = Vec::new();

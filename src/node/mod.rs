@@ -12,3 +12,4 @@ mod orders;
 mod raw;
 mod record;
 mod server;
+mod transaction;

@@ -29,6 +29,10 @@ pub struct NativeOptions {
     pub max_header_bytes: f64,
     /// `maxInboundBytes`
     pub max_inbound_bytes: f64,
+    /// `maxTransactions`
+    pub max_transactions: f64,
+    /// `maxSpoolBytes`
+    pub max_spool_bytes: f64,
     /// `backpressure.highWaterMark`
     pub high_water_mark: f64,
     /// `backpressure.lowWaterMark`
@@ -77,6 +81,8 @@ impl NativeOptions {
                         _ => DropPolicy::Oldest,
                     },
                 },
+                max_transactions: size(self.max_transactions),
+                max_unread: self.max_spool_bytes as u64,
                 ..Config::default()
             },
             trace: Trace {

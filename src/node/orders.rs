@@ -11,6 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use super::server::lock;
+use super::transaction;
 use crate::net::{Server, Slot};
 use crate::protocol::Text;
 use crate::session::{Command, Payload};
@@ -40,6 +41,14 @@ pub(super) enum OrderKind {
     Validated = 7,
     /// Closes the server; the slot means nothing.
     Shutdown = 8,
+    /// The kinds from here on are carried out by `transaction`.
+    TxOpen = 32,
+    TxData = 33,
+    TxEnd = 34,
+    TxAbort = 35,
+    TxFetch = 36,
+    TxConsumed = 37,
+    TxRefuse = 38,
 }
 
 /// What the two threads share.
@@ -63,11 +72,20 @@ impl OrderWriter {
     }
 
     /// Adds an order with the given payload.
+    #[inline]
     pub(super) fn put(&self, slot: Slot, kind: OrderKind, payload: &[u8]) {
+        self.put_parts(slot, kind, &[payload]);
+    }
+
+    /// Adds an order whose payload comes in parts.
+    pub(super) fn put_parts(&self, slot: Slot, kind: OrderKind, parts: &[&[u8]]) {
         let mut batch = self.batch.borrow_mut();
-        make_room(&mut batch, payload.len());
-        batch.put_slice(&header(slot, kind, payload.len()));
-        batch.put_slice(payload);
+        let length = parts.iter().map(|part| part.len()).sum();
+        make_room(&mut batch, length);
+        batch.put_slice(&header(slot, kind, length));
+        for part in parts {
+            batch.put_slice(part);
+        }
         self.hand_over_early(batch);
     }
 
@@ -182,6 +200,7 @@ fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
     const RELEASE: u32 = OrderKind::Release as u32;
     const VALIDATED: u32 = OrderKind::Validated as u32;
     const SHUTDOWN: u32 = OrderKind::Shutdown as u32;
+    const TRANSACTIONS: u32 = OrderKind::TxOpen as u32;
     match kind {
         UTF8 => server.command(slot, Command::Send(Payload::Utf8(text(payload)))),
         BINARY => server.command(slot, Command::Send(Payload::Binary(payload))),
@@ -196,6 +215,7 @@ fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
         RELEASE => server.release(slot),
         VALIDATED => server.validated(slot, payload.first() == Some(&1)),
         SHUTDOWN => server.close(),
+        kind if kind >= TRANSACTIONS => transaction::carry_out(server, slot, kind, payload),
         _ => debug_assert!(false, "order of unknown kind {kind}"),
     }
 }

@@ -12,7 +12,7 @@ use napi::{Env, JsValue, Result, check_status, sys};
 
 use super::log::LogReader;
 use super::orders::{OrderKind, OrderWriter};
-use crate::net::Slot;
+use super::transaction;
 
 /// Room in which a text is tried before its length is asked for.
 const TEXT_ROOM: usize = 1024;
@@ -40,7 +40,7 @@ pub(super) fn functions<'env>(env: &'env Env, ends: &Rc<Ends>) -> Result<Object<
         ("readBytes", Some(read_bytes)),
         ("flush", Some(flush)),
     ];
-    for (name, callback) in functions {
+    for (name, callback) in functions.into_iter().chain(transaction::FUNCTIONS) {
         add_function(env, &object, name, callback, ends.clone())?;
     }
     Ok(object)
@@ -96,7 +96,7 @@ unsafe extern "C" fn send_error(env: sys::napi_env, info: sys::napi_callback_inf
 unsafe fn send_text(env: sys::napi_env, info: sys::napi_callback_info, kind: OrderKind) -> sys::napi_value {
     // SAFETY: the caller is such a callback.
     let Some(([slot, text], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
-    let Some(slot) = slot_of(env, slot) else { return fail(env) };
+    let Some(slot) = number_of(env, slot) else { return fail(env) };
     // SAFETY: the closure returns what Node-API says it has written.
     let sent = unsafe { ends.orders.put_with(slot, kind, TEXT_ROOM, |room| text_into(env, text, room)) };
     if sent.is_ok() {
@@ -134,7 +134,7 @@ fn text_into(
 unsafe extern "C" fn send_binary(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: called by Node-API with the data of `add_function`.
     let Some(([slot, view], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
-    let (Some(slot), Some((data, length))) = (slot_of(env, slot), buffer_of(env, view)) else { return fail(env) };
+    let (Some(slot), Some((data, length))) = (number_of(env, slot), buffer_of(env, view)) else { return fail(env) };
     let payload = if length == 0 {
         &[]
     } else {
@@ -203,7 +203,7 @@ unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) ->
 ///
 /// For callbacks of functions made by `add_function` only.
 #[inline]
-unsafe fn arguments<'a, const N: usize>(
+pub(super) unsafe fn arguments<'a, const N: usize>(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> Option<([sys::napi_value; N], &'a Ends)> {
@@ -221,16 +221,16 @@ unsafe fn arguments<'a, const N: usize>(
 }
 
 #[inline]
-fn slot_of(env: sys::napi_env, value: sys::napi_value) -> Option<Slot> {
-    let mut slot = 0;
+pub(super) fn number_of(env: sys::napi_env, value: sys::napi_value) -> Option<u32> {
+    let mut number = 0;
     // SAFETY: Node-API checks that `value` is a number.
-    let status = unsafe { sys::napi_get_value_uint32(env, value, &mut slot) };
-    (status == sys::Status::napi_ok).then_some(slot)
+    let status = unsafe { sys::napi_get_value_uint32(env, value, &mut number) };
+    (status == sys::Status::napi_ok).then_some(number)
 }
 
 /// Address and length of a Buffer or Uint8Array.
 #[inline]
-fn buffer_of(env: sys::napi_env, value: sys::napi_value) -> Option<(*mut u8, usize)> {
+pub(super) fn buffer_of(env: sys::napi_env, value: sys::napi_value) -> Option<(*mut u8, usize)> {
     let mut data = ptr::null_mut();
     let mut length = 0;
     // SAFETY: Node-API checks that `value` is a view.
@@ -240,7 +240,7 @@ fn buffer_of(env: sys::napi_env, value: sys::napi_value) -> Option<(*mut u8, usi
 
 /// Only a fault of `js/` leads here: it checks every argument.
 #[cold]
-fn fail(env: sys::napi_env) -> sys::napi_value {
+pub(super) fn fail(env: sys::napi_env) -> sys::napi_value {
     // SAFETY: both strings end with a terminator.
     unsafe {
         sys::napi_throw_type_error(env, c"ERR_CAMP_INTERNAL".as_ptr(), c"camp-server: bad arguments".as_ptr());

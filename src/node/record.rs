@@ -52,6 +52,18 @@ pub(super) enum Kind {
     HeldUtf8 = 17,
     HeldBinary = 18,
     HeldError = 19,
+    /// `[txId u32][behaviour u32][size i64]`, name
+    TxStarted = 20,
+    /// `[txId u32][length u32]`; the bytes are always kept beside the log
+    TxChunk = 21,
+    /// `[txId u32][outcome u32][expected f64, -1: unknown][received f64]`
+    TxEnded = 22,
+    /// `[key u32][bytes u32]`
+    TxCredit = 23,
+    /// `[key u32][outcome u32]`, for a failed source `code\0message`
+    TxSettled = 24,
+    /// `[txId u32][0 u32][start f64][end f64]`
+    TxFetched = 25,
 }
 
 /// The kind under which a payload is delivered.
@@ -78,7 +90,7 @@ pub(super) fn held_kind(payload: &Payload) -> Kind {
 /// Payload of events that carry no message; `None` for those that do.
 pub(super) fn encode_event(event: &Event, (rx, tx): (u64, u64), out: &mut Vec<u8>) -> Option<Kind> {
     let kind = match event {
-        Event::Message(_) | Event::Held(_) => return None,
+        Event::Message(_) | Event::Held(_) | Event::Transaction(_) => return None,
         Event::Connected => Kind::Connected,
         Event::Settled { first, count, outcome } => {
             put_words(out, &[*first, *count, outcome_number(*outcome)]);
@@ -139,7 +151,7 @@ pub(super) fn put_words(out: &mut Vec<u8>, words: &[u32]) {
     }
 }
 
-fn put_floats(out: &mut Vec<u8>, floats: &[f64]) {
+pub(super) fn put_floats(out: &mut Vec<u8>, floats: &[f64]) {
     for float in floats {
         out.extend_from_slice(&float.to_ne_bytes());
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::io::Token;
+use super::transaction::TxKey;
 
 /// Numbers outgoing frames and remembers those not yet acknowledged.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) enum Tracked {
     EndpointInfo,
     /// An ERROR frame of this session's own making.
     Diagnostic,
+    /// The end of an outgoing transaction.
+    TxFinish(TxKey),
 }
 
 #[derive(Debug)]

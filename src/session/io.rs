@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::protocol::{Frame, Text};
+use super::transaction::{TxCommand, TxEvent};
+use crate::protocol::{FEATURE_TRANSACTIONS, Frame, Text};
 
 /// Names one send of the application within its session: 0, 1, 2, … in call order, wrapping.
 pub type Token = u32;
@@ -44,6 +45,8 @@ pub enum Command {
     Send(Payload),
     /// Send a `ping`; settled under the next [`Token`] once written.
     Ping,
+    /// Something about a transaction. [`TxCommand::Fetch`] is settled under the next [`Token`].
+    Transaction(TxCommand),
     /// Send everything queued, then BYE with this reason, then close with 4000.
     Close(String),
     /// Send everything queued, then close with this code, without BYE.
@@ -141,6 +144,8 @@ pub enum Event {
         /// Payload bytes.
         bytes: usize,
     },
+    /// Something happened to a transaction.
+    Transaction(TxEvent),
     /// One keep-alive tick's figures.
     Statistics(Statistics),
     /// The session is over. The last event, once.
@@ -236,6 +241,11 @@ pub struct Config {
     pub features: u64,
     /// Messages that arrive behind one that waits for its hooks: bytes kept before reading stops.
     pub max_backlog: usize,
+    /// Transactions of the peer under way at once.
+    pub max_transactions: usize,
+    /// Bytes of one incoming transaction that the application may leave untaken: in memory up to a
+    /// window, then spooled.
+    pub max_unread: u64,
 }
 
 impl Default for Config {
@@ -244,8 +254,10 @@ impl Default for Config {
             keep_alive: Duration::from_millis(15_000),
             ack_timeout: Duration::from_millis(15_000),
             backpressure: Backpressure::default(),
-            features: 0,
+            features: FEATURE_TRANSACTIONS,
             max_backlog: 1 << 20,
+            max_transactions: 64,
+            max_unread: 1 << 30,
         }
     }
 }

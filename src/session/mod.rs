@@ -14,6 +14,7 @@ mod sending;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -30,6 +31,8 @@ use acks::Acks;
 use keepalive::Keepalive;
 use outbox::{Outbox, Outgoing};
 use state::{PeerInfo, Phase};
+use transaction::Transactions;
+pub use transaction::{CHUNK, CREDIT, TxCommand, TxEnd, TxEvent, TxKey, TxOutcome};
 
 /// How long a server holds back its first frame for the client's first one: published clients
 /// attach their listener a little after the upgrade and lose a frame that comes with the 101.
@@ -76,6 +79,7 @@ pub struct Session {
     backlog: VecDeque<(Bytes, Hooks)>,
     backlog_bytes: usize,
 
+    tx: Transactions,
     keepalive: Keepalive,
     bad_frames: u32,
     bytes_rx: u64,
@@ -110,6 +114,7 @@ impl Session {
             held_ack: 0,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
+            tx: Transactions::default(),
             keepalive: Keepalive::new(config.keep_alive, now),
             bad_frames: 0,
             bytes_rx: 0,

@@ -13,18 +13,27 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::acks::Tracked;
 use super::io::{Backpressure, DropPolicy, Payload, Token};
-use crate::protocol::Text;
+use crate::protocol::{Frame, Text};
 
 /// A frame to be sent. It gets its ack number when it is encoded.
 #[derive(Debug)]
 pub(super) enum Outgoing {
-    Data { payload: Payload, token: Option<Token> },
+    Data {
+        payload: Payload,
+        token: Option<Token>,
+    },
     Ack(u32),
     Ping(Option<Token>),
     Pong,
     EndpointInfo,
     Bye(Text),
+    /// A frame of a transaction, but not a chunk; its ack number is still to be filled in.
+    Transaction {
+        frame: Frame,
+        tracked: Option<Tracked>,
+    },
 }
 
 /// What is to be done once a frame has been written.
@@ -166,6 +175,13 @@ impl Outbox {
         self.unwritten.push_back((len, then));
     }
 
+    /// A chunk of `len` bytes went to the driver without having waited here.
+    pub(super) fn polled_chunk(&mut self, len: usize) {
+        self.in_flight += len;
+        self.paused |= self.in_flight >= self.limits.high_watermark;
+        self.unwritten.push_back((len, OnWritten::Nothing));
+    }
+
     /// The socket took `bytes` more; [`Self::pop_written`] tells which frames that completes.
     #[inline]
     pub(super) fn written(&mut self, bytes: usize) {
@@ -281,6 +297,7 @@ impl Outgoing {
             Outgoing::Ack(_) | Outgoing::Ping(_) | Outgoing::Pong => 13,
             Outgoing::EndpointInfo => 25,
             Outgoing::Bye(reason) => 13 + reason.len(),
+            Outgoing::Transaction { frame, .. } => frame.encoded_len(),
         }
     }
 }

@@ -10,13 +10,14 @@ use super::io::{CloseReason, Event, Hooks, Payload};
 use super::outbox::Outgoing;
 use super::sending::close_reason;
 use super::state::{PeerInfo, Phase};
+use super::transaction::TxOutcome;
 use super::{MAX_BAD_FRAMES, Session};
-use crate::protocol::{self, FEATURE_TRANSACTIONS, Frame, FrameType, Text, VERSION};
+use crate::protocol::{self, Frame, FrameType, Text, VERSION};
 
 /// WebSocket close codes of CAMP (PROTOCOL section 4).
 const GRACEFUL: u16 = 4000;
 const PEER_ERRED: u16 = 4001;
-const WE_ERRED: u16 = 4002;
+pub(super) const WE_ERRED: u16 = 4002;
 /// RFC 6455: message too big.
 const TOO_BIG: u16 = 1009;
 
@@ -71,7 +72,7 @@ impl Session {
             | Frame::TxChunk { .. }
             | Frame::TxFinish { .. }
             | Frame::TxFetch { .. }
-            | Frame::TxCancel { .. } => self.on_transaction(frame.frame_type(), now),
+            | Frame::TxCancel { .. } => self.on_transaction(frame, now),
         }
     }
 
@@ -115,6 +116,7 @@ impl Session {
         match frame {
             Tracked::Send(token) => self.acknowledge_send(token),
             Tracked::EndpointInfo => self.on_info_acknowledged(now),
+            Tracked::TxFinish(key) => self.on_finish_settled(key, TxOutcome::Done),
             Tracked::Diagnostic => {}
         }
     }
@@ -125,22 +127,12 @@ impl Session {
             return self.close(close_reason(PEER_ERRED, &reason), None, now);
         }
         self.outbox.push_control(Outgoing::Ack(ack));
-        self.connect(PeerInfo::Received { features });
+        self.connect(PeerInfo::Received { features }, now);
     }
 
     fn on_bye(&mut self, ack: u32, reason: &Text, now: Instant) {
         self.outbox.push_control(Outgoing::Ack(ack));
         self.close(close_reason(GRACEFUL, &reason.to_str_lossy()), None, now);
-    }
-
-    /// Transactions need the feature on both sides.
-    fn on_transaction(&mut self, frame: FrameType, now: Instant) {
-        if !matches!(self.peer_info, PeerInfo::Received { .. }) {
-            self.connect(PeerInfo::Presumed);
-        }
-        let whose = if self.peer_has(FEATURE_TRANSACTIONS) { "this server" } else { "its sender" };
-        let reason = format!("Feature mismatch: {} came, but {whose} did not announce transactions.", frame.name());
-        self.close(close_reason(WE_ERRED, &reason), None, now);
     }
 
     /// A malformed frame is answered with a diagnostic; the last one tolerated ends the session.

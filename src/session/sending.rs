@@ -7,6 +7,7 @@ use super::acks::Tracked;
 use super::io::{CloseReason, Command, Event, Outcome, Payload, Token, Transmit};
 use super::outbox::{Offer, OnWritten, Outgoing};
 use super::state::Phase;
+use super::transaction::{self, TxCommand, TxOutcome};
 use crate::protocol::{self, Frame, Text};
 
 /// Bytes that fit into a close frame beside its code (RFC 6455, 5.5).
@@ -27,6 +28,7 @@ impl Session {
                     self.settle(token, Outcome::SessionClosed);
                 }
             }
+            Command::Transaction(command) => self.command_transaction(command, now),
             Command::Close(reason) => {
                 let bye = Text::from(truncate(&reason, protocol::MAX_PAYLOAD).to_owned());
                 self.close(close_reason(4000, &reason), Some(bye), now);
@@ -44,7 +46,9 @@ impl Session {
         if let Some(frame) = self.outbox.pop() {
             return Some(Transmit::Frame(self.number(frame)));
         }
-        let Phase::Closing { reason, sent, .. } = &mut self.phase else { return None };
+        let Phase::Closing { reason, sent, .. } = &mut self.phase else {
+            return self.poll_chunk();
+        };
         if *sent || !self.outbox.is_drained() {
             return None;
         }
@@ -53,6 +57,27 @@ impl Session {
             code: reason.code,
             reason: truncate(&reason.reason, MAX_CLOSE_REASON).to_owned(),
         }))
+    }
+
+    /// Chunks go only when nothing else wants to: no transfer delays a message.
+    fn poll_chunk(&mut self) -> Option<Transmit> {
+        if self.outbox.is_paused() {
+            return None;
+        }
+        let chunk = self.next_chunk()?;
+        let length = chunk.encoded_len();
+        self.bytes_tx += length as u64;
+        self.outbox.polled_chunk(length);
+        Some(Transmit::Frame(chunk))
+    }
+
+    fn command_transaction(&mut self, command: TxCommand, now: Instant) {
+        let token = matches!(command, TxCommand::Fetch { .. }).then(|| self.take_token());
+        if matches!(self.phase, Phase::Open) {
+            self.on_tx_command(command, token, now);
+        } else if let Some(token) = token {
+            self.settle(token, Outcome::SessionClosed);
+        }
     }
 
     /// Gives a frame its ack number.
@@ -75,6 +100,16 @@ impl Session {
                 let ack = self.acks.track(Tracked::EndpointInfo);
                 let features = self.config.features;
                 (Frame::EndpointInfo { ack, version: protocol::VERSION, features }, OnWritten::Tracked(ack))
+            }
+            Outgoing::Transaction { frame, tracked } => {
+                let (ack, then) = match tracked {
+                    None => (self.acks.pass(), OnWritten::Nothing),
+                    Some(tracked) => {
+                        let ack = self.acks.track(tracked);
+                        (ack, OnWritten::Tracked(ack))
+                    }
+                };
+                (transaction::numbered(frame, ack), then)
             }
             Outgoing::Bye(reason) => (Frame::Bye { ack: self.acks.pass(), reason }, OnWritten::Nothing),
         };
@@ -163,8 +198,10 @@ impl Session {
     }
 
     pub(super) fn fail_tracked(&mut self, frame: Tracked, outcome: Outcome) {
-        if let Tracked::Send(token) = frame {
-            self.settle(token, outcome);
+        match frame {
+            Tracked::Send(token) => self.settle(token, outcome),
+            Tracked::TxFinish(key) if outcome == Outcome::TimedOut => self.on_finish_settled(key, TxOutcome::TimedOut),
+            _ => {}
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use super::acks::Tracked;
 use super::io::{CloseReason, Event, Input, Outcome};
 use super::outbox::{OnWritten, Outgoing};
+use super::transaction::Transactions;
 use super::{CLOSE_TIMEOUT, MAX_CLOSE_TIME, PRESUMED_CONNECTED, Session};
 use crate::protocol::Text;
 
@@ -53,6 +55,7 @@ impl Session {
         self.backlog.clear();
         self.backlog_bytes = 0;
         self.verdict_pending = false;
+        self.tx = Transactions::default();
         self.phase = Phase::Closing {
             reason,
             sent: false,
@@ -63,11 +66,12 @@ impl Session {
     }
 
     /// The peer's ENDPOINT_INFO was accepted, or counts as accepted.
-    pub(super) fn connect(&mut self, info: PeerInfo) {
+    pub(super) fn connect(&mut self, info: PeerInfo, now: Instant) {
         self.peer_info = info;
         if !self.connected {
             self.connected = true;
             self.events.push_back(Event::Connected);
+            self.start_waiting_transactions(now);
         }
     }
 
@@ -75,7 +79,7 @@ impl Session {
         if let PeerInfo::Expected { until } = self.peer_info
             && until <= now
         {
-            self.connect(PeerInfo::Presumed);
+            self.connect(PeerInfo::Presumed, now);
         }
     }
 
@@ -126,6 +130,7 @@ impl Session {
         };
         self.held_until = None;
         self.backlog.clear();
+        self.tx = Transactions::default();
         self.settle_all_closed();
         self.events.push_back(Event::Closed(reason));
     }
@@ -139,7 +144,9 @@ impl Session {
         let unsent: Vec<_> = self.outbox.drain().collect();
         for frame in unsent {
             match frame {
-                Outgoing::Data { token: Some(token), .. } | Outgoing::Ping(Some(token)) => {
+                Outgoing::Data { token: Some(token), .. }
+                | Outgoing::Ping(Some(token))
+                | Outgoing::Transaction { tracked: Some(Tracked::Send(token)), .. } => {
                     self.settle(token, Outcome::SessionClosed);
                 }
                 _ => {}

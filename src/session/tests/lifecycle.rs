@@ -22,7 +22,7 @@ fn both_sides_send_endpoint_info_first_with_ack_0_and_acknowledge_the_others() {
             other => panic!("{other:?}"),
         });
         let sent: Vec<_> = sent.collect();
-        assert!(matches!(sent[0], Frame::EndpointInfo { ack: 0, version: 1, features: 0 }));
+        assert_eq!(sent[0], Frame::EndpointInfo { ack: 0, version: 1, features: FEATURE_TRANSACTIONS });
         assert!(sent.contains(&Frame::Ack { ack: 0 }), "{side:?}");
         assert_eq!(pair.end(side).events[0], Event::Connected);
         assert_eq!(pair.end(side).ledger.outcome(0), Some(Outcome::Done));
@@ -159,7 +159,7 @@ fn the_first_transaction_frame_of_a_peer_that_announced_nothing_connects_it() {
     let config = Config { features, ..Config::default() };
     let mut solo = Solo::new(Role::Server, config);
     solo.receive(transaction_frame());
-    assert_eq!(solo.events(), [Event::Connected]);
+    assert_eq!(solo.events().first(), Some(&Event::Connected));
 }
 
 #[test]

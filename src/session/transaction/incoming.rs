@@ -1,0 +1,122 @@
+//! Transactions that the peer began.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use bytes::Bytes;
+
+use super::io::{TxEnd, TxEvent};
+use super::{ANONYMOUS, Frames};
+use crate::protocol::{Behaviour, Frame, MAX_NAME, Text, TxStart};
+use crate::session::Session;
+use crate::session::io::Event;
+
+/// One transaction of the peer's.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    behaviour: Behaviour,
+    size: Option<u64>,
+    received: u64,
+    /// Bytes passed on and not reported as consumed.
+    unread: u64,
+}
+
+/// The peer's transactions by its numbers.
+pub(super) type AllIncoming = HashMap<u32, Incoming>;
+
+impl Session {
+    pub(super) fn on_tx_start(&mut self, start: TxStart) {
+        let behaviour = Behaviour::from_u8(start.behaviour);
+        let fault = match behaviour {
+            None => Some(format!("behaviour {} is neither 0 (push) nor 1 (pull)", start.behaviour)),
+            _ if start.size < -1 => Some(format!("size {} is below -1", start.size)),
+            Some(Behaviour::Pull) if start.size < 0 => Some("a pull needs a size, not -1".to_owned()),
+            _ if start.name.len() > MAX_NAME => {
+                Some(format!("a name of {} bytes, {MAX_NAME} at most", start.name.len()))
+            }
+            _ if self.tx.incoming.contains_key(&start.tx_id) => Some("that transaction is under way".to_owned()),
+            _ if self.tx.incoming.len() >= self.config.max_transactions => {
+                Some(format!("{} transactions are under way, the limit", self.tx.incoming.len()))
+            }
+            _ => None,
+        };
+        let (Some(behaviour), None) = (behaviour, &fault) else {
+            let fault = fault.unwrap_or_default();
+            return self.send_diagnostic(format!("TX_START of {}: {fault}", start.tx_id));
+        };
+        let size = u64::try_from(start.size).ok();
+        self.tx.incoming.insert(start.tx_id, Incoming { behaviour, size, received: 0, unread: 0 });
+        self.acknowledge(start.ack);
+        let name = if start.name.is_empty() { Text::from(ANONYMOUS) } else { start.name };
+        self.events.push_back(Event::Transaction(TxEvent::Started { tx_id: start.tx_id, behaviour, size, name }));
+    }
+
+    /// Chunks are delivered in order of arrival; published clients number them in ways of their own.
+    pub(super) fn on_tx_chunk(&mut self, tx_id: u32, offset: u64, data: Bytes) {
+        let Some(incoming) = self.tx.incoming.get_mut(&tx_id) else {
+            self.tx.unknown += 1;
+            return;
+        };
+        if incoming.behaviour == Behaviour::Push && offset != incoming.received {
+            self.tx.odd_offsets += 1;
+        }
+        incoming.received = incoming.received.saturating_add(data.len() as u64);
+        if data.is_empty() {
+            return;
+        }
+        if incoming.behaviour == Behaviour::Push && incoming.size.is_some_and(|size| incoming.received > size) {
+            return self.give_up_incoming(tx_id, TxEnd::SizeBelied);
+        }
+        incoming.unread += data.len() as u64;
+        if incoming.unread > self.config.max_unread {
+            return self.give_up_incoming(tx_id, TxEnd::Overflow);
+        }
+        self.events.push_back(Event::Transaction(TxEvent::Chunk { tx_id, data }));
+    }
+
+    pub(super) fn on_tx_finish(&mut self, ack: u32, tx_id: u32) {
+        let Some(incoming) = self.tx.incoming.remove(&tx_id) else {
+            self.tx.unknown += 1;
+            return;
+        };
+        self.acknowledge(ack);
+        let Incoming { behaviour, size, received, .. } = incoming;
+        let belied = behaviour == Behaviour::Push && size.is_some_and(|size| size != received);
+        let outcome = if belied { TxEnd::SizeBelied } else { TxEnd::Finished };
+        self.events.push_back(Event::Transaction(TxEvent::Ended { tx_id, outcome, expected: size, received }));
+    }
+
+    /// The peer gives up a transaction of its own. False when it has none of that number.
+    pub(super) fn cancel_incoming(&mut self, tx_id: u32) -> bool {
+        let Some(incoming) = self.tx.incoming.remove(&tx_id) else { return false };
+        self.events.push_back(Event::Transaction(incoming.ended(tx_id, TxEnd::Cancelled)));
+        true
+    }
+
+    pub(super) fn on_consumed(&mut self, tx_id: u32, bytes: u64) {
+        if let Some(incoming) = self.tx.incoming.get_mut(&tx_id) {
+            incoming.unread = incoming.unread.saturating_sub(bytes);
+        }
+    }
+
+    /// The application does not want it: what still comes is ignored.
+    pub(super) fn on_refuse(&mut self, tx_id: u32) {
+        if let Entry::Occupied(entry) = self.tx.incoming.entry(tx_id) {
+            entry.remove();
+            self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
+        }
+    }
+
+    fn give_up_incoming(&mut self, tx_id: u32, outcome: TxEnd) {
+        if let Some(incoming) = self.tx.incoming.remove(&tx_id) {
+            self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
+            self.events.push_back(Event::Transaction(incoming.ended(tx_id, outcome)));
+        }
+    }
+}
+
+impl Incoming {
+    fn ended(&self, tx_id: u32, outcome: TxEnd) -> TxEvent {
+        TxEvent::Ended { tx_id, outcome, expected: self.size, received: self.received }
+    }
+}

@@ -1,0 +1,297 @@
+//! Transactions that this side began.
+//!
+//! Chunks do not wait in the outbox: they are cut when the socket has room and nothing else is to
+//! be sent, one transaction after the other, so that no transfer delays messages or another one.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::io::{TxEvent, TxKey, TxOutcome};
+use super::ranges::Ranges;
+use super::{CHUNK, Frames};
+use crate::protocol::{Behaviour, FEATURE_TRANSACTIONS, Frame, Text, TxStart};
+use crate::session::Session;
+use crate::session::acks::Tracked;
+use crate::session::io::Event;
+use crate::session::receiving::WE_ERRED;
+use crate::session::sending::close_reason;
+
+/// Ranges that may wait in one pull.
+const MAX_RANGES: usize = 1024;
+
+/// Disjoint pieces in which a pull may have been sent.
+const MAX_PIECES: usize = 64 << 10;
+
+/// One transaction of ours.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// `None` until TX_START is queued, which waits for the peer's ENDPOINT_INFO.
+    tx_id: Option<u32>,
+    name: Text,
+    size: Option<u64>,
+    /// Bytes to be sent, each with its position.
+    queue: VecDeque<(u64, Bytes)>,
+    source: Source,
+    finished: bool,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// A push: bytes come in order.
+    Fed { fed: u64, ended: bool },
+    /// A pull: bytes are read as the peer asks for them.
+    Ranged {
+        waiting: VecDeque<(u64, u64)>,
+        /// What is left of the range being served.
+        current: (u64, u64),
+        /// Where the read under way starts.
+        reading: Option<(u64, usize)>,
+        sent: Ranges,
+    },
+}
+
+/// Ours by key, and whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct AllOutgoing {
+    by_key: HashMap<TxKey, Outgoing>,
+    keys: HashMap<u32, TxKey>,
+    /// Keys with bytes to be sent; the first is next.
+    turns: VecDeque<TxKey>,
+    next_tx_id: u32,
+}
+
+impl Session {
+    pub(super) fn open_outgoing(
+        &mut self,
+        key: TxKey,
+        name: Text,
+        size: Option<u64>,
+        behaviour: Behaviour,
+        now: Instant,
+    ) {
+        let source = match behaviour {
+            Behaviour::Push => Source::Fed { fed: 0, ended: false },
+            Behaviour::Pull => {
+                let (waiting, current, reading, sent) = Default::default();
+                Source::Ranged { waiting, current, reading, sent }
+            }
+        };
+        let transaction = Outgoing { tx_id: None, name, size, queue: VecDeque::new(), source, finished: false };
+        self.tx.outgoing.by_key.insert(key, transaction);
+        if self.connected {
+            self.start_outgoing(key, now);
+        }
+    }
+
+    /// What was opened before the peer's ENDPOINT_INFO came begins now.
+    pub(in crate::session) fn start_waiting_transactions(&mut self, now: Instant) {
+        let mut keys: Vec<TxKey> =
+            self.tx.outgoing.by_key.iter().filter(|(_, t)| t.tx_id.is_none()).map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.start_outgoing(key, now);
+        }
+    }
+
+    fn start_outgoing(&mut self, key: TxKey, now: Instant) {
+        if !self.peer_has(FEATURE_TRANSACTIONS) {
+            self.settle_outgoing(key, TxOutcome::Unsupported);
+            let reason = "Feature mismatch: the peer did not announce transactions.";
+            return self.close(close_reason(WE_ERRED, reason), None, now);
+        }
+        let all = &mut self.tx.outgoing;
+        let Some(transaction) = all.by_key.get_mut(&key) else { return };
+        let tx_id = all.next_tx_id;
+        all.next_tx_id = tx_id.wrapping_add(1);
+        all.keys.insert(tx_id, key);
+        transaction.tx_id = Some(tx_id);
+        let behaviour = match transaction.source {
+            Source::Fed { .. } => Behaviour::Push,
+            Source::Ranged { .. } => Behaviour::Pull,
+        };
+        let size = transaction.size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX));
+        let (name, behaviour) = (transaction.name.clone(), behaviour as u8);
+        let start = TxStart { ack: 0, tx_id, size, behaviour, name };
+        self.push_transaction(Frame::TxStart(start), Frames::Untracked);
+        self.take_turn(key);
+        self.finish_if_complete(key);
+    }
+
+    /// Bytes of a push, or those that were read for a pull.
+    pub(super) fn feed(&mut self, key: TxKey, data: Bytes) {
+        let Some(transaction) = self.tx.outgoing.by_key.get_mut(&key) else { return };
+        match &mut transaction.source {
+            Source::Fed { .. } if data.is_empty() => return,
+            Source::Fed { fed, .. } => {
+                let at = *fed;
+                *fed += data.len() as u64;
+                if transaction.size.is_some_and(|size| *fed > size) {
+                    return self.fail_outgoing(key, TxOutcome::SourceFailed);
+                }
+                transaction.queue.push_back((at, data));
+            }
+            Source::Ranged { reading, .. } => {
+                let Some((at, len)) = reading.take() else { return };
+                if data.len() != len {
+                    return self.fail_outgoing(key, TxOutcome::SourceFailed);
+                }
+                transaction.queue.push_back((at, data));
+                self.read_ahead(key);
+            }
+        }
+        self.take_turn(key);
+    }
+
+    pub(super) fn end_source(&mut self, key: TxKey) {
+        let Some(transaction) = self.tx.outgoing.by_key.get_mut(&key) else { return };
+        let Source::Fed { fed, ended } = &mut transaction.source else { return };
+        *ended = true;
+        if transaction.size.is_some_and(|size| size != *fed) {
+            return self.fail_outgoing(key, TxOutcome::SourceFailed);
+        }
+        self.finish_if_complete(key);
+    }
+
+    /// The application gives it up.
+    pub(super) fn abort_outgoing(&mut self, key: TxKey) {
+        if let Some(tx_id) = self.remove_outgoing(key) {
+            self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
+        }
+    }
+
+    pub(super) fn on_tx_fetch(&mut self, ack: u32, tx_id: u32, start: u64, end: u64) {
+        let key = self.tx.outgoing.keys.get(&tx_id).copied();
+        let Some((key, transaction)) = key.and_then(|key| Some((key, self.tx.outgoing.by_key.get_mut(&key)?))) else {
+            self.tx.unknown += 1;
+            return;
+        };
+        let size = transaction.size.unwrap_or(0);
+        let fault = match &mut transaction.source {
+            Source::Fed { .. } => Some("this transaction is pushed".to_owned()),
+            Source::Ranged { .. } if start >= end || start >= size => {
+                Some(format!("no bytes of {size} lie in {start}..{end}"))
+            }
+            Source::Ranged { waiting, .. } if waiting.len() >= MAX_RANGES => {
+                Some(format!("{MAX_RANGES} ranges wait already"))
+            }
+            Source::Ranged { waiting, .. } => {
+                waiting.push_back((start, end.min(size)));
+                None
+            }
+        };
+        if let Some(fault) = fault {
+            return self.send_diagnostic(format!("TX_FETCH of {tx_id}: {fault}"));
+        }
+        self.acknowledge(ack);
+        self.events.push_back(Event::Transaction(TxEvent::Fetched { tx_id, start, end: end.min(size) }));
+        self.read_ahead(key);
+    }
+
+    /// The peer does not want it. False when there is none of that number.
+    pub(super) fn cancel_outgoing(&mut self, tx_id: u32) -> bool {
+        let Some(key) = self.tx.outgoing.keys.get(&tx_id).copied() else { return false };
+        self.settle_outgoing(key, TxOutcome::Cancelled);
+        true
+    }
+
+    /// The next chunk, from the transaction whose turn it is.
+    pub(in crate::session) fn next_chunk(&mut self) -> Option<Frame> {
+        let all = &mut self.tx.outgoing;
+        let key = all.turns.pop_front()?;
+        let transaction = all.by_key.get_mut(&key)?;
+        let tx_id = transaction.tx_id?;
+        let (offset, data) = transaction.queue.front_mut()?;
+        let at = *offset;
+        let chunk = data.split_to(data.len().min(CHUNK));
+        *offset += chunk.len() as u64;
+        if data.is_empty() {
+            transaction.queue.pop_front();
+        }
+        if !transaction.queue.is_empty() {
+            all.turns.push_back(key);
+        }
+        match &mut transaction.source {
+            Source::Fed { .. } => {
+                self.events.push_back(Event::Transaction(TxEvent::Credit { key, bytes: chunk.len() }));
+            }
+            Source::Ranged { sent, .. } => {
+                sent.add(at, at + chunk.len() as u64);
+                if sent.pieces() > MAX_PIECES {
+                    self.fail_outgoing(key, TxOutcome::SourceFailed);
+                }
+                self.read_ahead(key);
+            }
+        }
+        self.finish_if_complete(key);
+        Some(Frame::TxChunk { tx_id, offset: at, data: chunk })
+    }
+
+    /// TX_FINISH was acknowledged, or not in time.
+    pub(in crate::session) fn on_finish_settled(&mut self, key: TxKey, outcome: TxOutcome) {
+        self.settle_outgoing(key, outcome);
+    }
+
+    /// Reads the next piece of a pull while the last one is on its way.
+    fn read_ahead(&mut self, key: TxKey) {
+        let Some(transaction) = self.tx.outgoing.by_key.get_mut(&key) else { return };
+        let Source::Ranged { waiting, current, reading, .. } = &mut transaction.source else { return };
+        if reading.is_some() || transaction.queue.len() > 1 {
+            return;
+        }
+        if current.0 == current.1 {
+            let Some(next) = waiting.pop_front() else { return };
+            *current = next;
+        }
+        let len = (current.1 - current.0).min(CHUNK as u64) as usize;
+        *reading = Some((current.0, len));
+        let start = current.0;
+        current.0 += len as u64;
+        self.events.push_back(Event::Transaction(TxEvent::Read { key, start, len }));
+    }
+
+    fn take_turn(&mut self, key: TxKey) {
+        let all = &mut self.tx.outgoing;
+        let ready = all.by_key.get(&key).is_some_and(|t| t.tx_id.is_some() && !t.queue.is_empty());
+        if ready && !all.turns.contains(&key) {
+            all.turns.push_back(key);
+        }
+    }
+
+    fn finish_if_complete(&mut self, key: TxKey) {
+        let Some(transaction) = self.tx.outgoing.by_key.get_mut(&key) else { return };
+        let (Some(tx_id), false, true) = (transaction.tx_id, transaction.finished, transaction.queue.is_empty()) else {
+            return;
+        };
+        let complete = match &transaction.source {
+            Source::Fed { ended, .. } => *ended,
+            Source::Ranged { sent, .. } => transaction.size.is_some_and(|size| sent.cover(size)),
+        };
+        if complete {
+            transaction.finished = true;
+            self.push_transaction(Frame::TxFinish { ack: 0, tx_id }, Frames::Tracked(Tracked::TxFinish(key)));
+        }
+    }
+
+    /// The source broke its word: the peer is told, and so is the application.
+    fn fail_outgoing(&mut self, key: TxKey, outcome: TxOutcome) {
+        self.abort_outgoing(key);
+        self.events.push_back(Event::Transaction(TxEvent::Settled { key, outcome }));
+    }
+
+    fn settle_outgoing(&mut self, key: TxKey, outcome: TxOutcome) {
+        if self.tx.outgoing.by_key.contains_key(&key) {
+            self.remove_outgoing(key);
+            self.events.push_back(Event::Transaction(TxEvent::Settled { key, outcome }));
+        }
+    }
+
+    /// Its number, if TX_START is on its way.
+    fn remove_outgoing(&mut self, key: TxKey) -> Option<u32> {
+        let tx_id = self.tx.outgoing.by_key.remove(&key)?.tx_id?;
+        self.tx.outgoing.keys.remove(&tx_id);
+        self.tx.outgoing.turns.retain(|other| *other != key);
+        Some(tx_id)
+    }
+}
