@@ -1,6 +1,9 @@
 /// <reference types="node" />
 import type { EventEmitter } from "node:events";
+import type { Blob } from "node:buffer";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import type { ReadableStream } from "node:stream/web";
 
 // ---------------------------------------------------------------------------------------------
 // Server
@@ -72,6 +75,18 @@ export interface ICAMPWebsocketServerOptions {
      * have caught up; nothing is lost.
      */
     maxInboundBytes?: number | undefined;
+    /**
+     * Transactions of one peer that may be under way at once, at least 0; `Infinity` for no bound.
+     * Default 64. One more is answered with an ERROR frame (protocol: TX_START).
+     */
+    maxTransactions?: number | undefined;
+    /**
+     * Bytes of one incoming transaction that may have arrived and not been read, at least 1;
+     * `Infinity` for no bound. Default 1 GiB. Up to 1 MiB of them lie in memory, the others in a temporary
+     * file. Beyond it the transaction is cancelled and its stream ends with
+     * `ERR_CAMP_STREAM_OVERFLOW`.
+     */
+    maxSpoolBytes?: number | undefined;
 }
 
 /** Key and certificate of a TLS server, both PEM. */
@@ -219,6 +234,10 @@ export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocke
     readonly tx: number;
     /** Sending messages. */
     readonly base: CAMPBase;
+    /** Byte streams to and from the peer. */
+    readonly transaction: CAMPTransaction;
+    /** The older name of {@link transaction}: the same object. */
+    readonly stream: CAMPTransaction;
     /** Stores `value` under `key` for the life of this session object. */
     Set(key: string, value: any): void;
     /**
@@ -264,23 +283,214 @@ export interface CAMPBase {
 }
 
 // ---------------------------------------------------------------------------------------------
+// Transactions
+// ---------------------------------------------------------------------------------------------
+
+/** Who decides when the bytes of a transaction flow (protocol: TX_START, behaviour). */
+export const CAMP_FLOW_BEHAVIOUR: {
+    /** The sender: chunks follow at its pace. */
+    readonly TX_PUSH: 0;
+    /** The receiver: it asks for byte ranges. */
+    readonly TX_PULL: 1;
+};
+export type CAMP_FLOW_BEHAVIOUR = 0 | 1;
+export namespace CAMP_FLOW_BEHAVIOUR {
+    type TX_PUSH = 0;
+    type TX_PULL = 1;
+}
+
+/** The events of {@link CAMPTransaction}. They cost nothing without listeners. */
+export interface CAMPTransactionEvents {
+    /** The peer has begun a transaction; a name that it left empty is `anonymous`. */
+    "tx-start": (txId: number, name: string) => void;
+    /**
+     * Bytes of an incoming transaction arrived, in their order. They are the memory that the
+     * stream's reader gets, not to be changed. What is not read stops coming at 1 MiB: these
+     * events watch a stream, they do not replace its reader.
+     */
+    "tx-chunk": (txId: number, chunk: Buffer) => void;
+    /** An incoming transaction is finished, and what it announced has arrived. */
+    "tx-finish": (txId: number) => void;
+    /** The peer asked for bytes `start` to `end`, exclusive, of an outgoing pull transaction. */
+    "tx-fetch": (txId: number, start: bigint, end: bigint) => void;
+}
+
+/**
+ * Byte streams to and from the peer (protocol: transactions). Every promise settles, and one that
+ * nobody awaits never becomes an `unhandledRejection`. A listener that throws is reported as
+ * `listener-error` of the server.
+ */
+export interface CAMPTransaction extends TypedEmitter<CAMPTransactionEvents> {
+    /**
+     * Streams a source to the peer, no faster than the socket takes it: what is read ahead stays
+     * below 4 MiB. Resolves when the transaction is over: the peer has acknowledged TX_FINISH.
+     *
+     * The size is announced for bytes, a Blob and `{ path }`; other sources push an unknown size. For
+     * pulling, bytes and Blobs up to 4 MiB are kept in memory, `{ path }` is read where it lies,
+     * and everything else is first written to a temporary file.
+     *
+     * Rejects with what the source failed with (for `{ path }` an `Error` whose `code` is for
+     * instance `ENOENT`); with the signal's reason; with a `TypeError` or `RangeError` for bad
+     * arguments, and with a `TypeError` for a chunk that is neither bytes nor a string; with a
+     * {@link CAMPError}: `ERR_CAMP_CANCELLED` when the peer cancels, `ERR_CAMP_SESSION_CLOSED`,
+     * `ERR_CAMP_ACK_TIMEOUT`, `ERR_CAMP_UNSUPPORTED`. Whatever ends it early, the source is
+     * released: a stream is destroyed, an iterator is returned, a reader is cancelled.
+     */
+    Stream(source: StreamSource, options?: StreamOptions): Promise<void>;
+    /**
+     * The next stream of that name from the peer. Streams come in order of arrival; several
+     * who wait for one name are served in the order they asked. A stream that nobody has asked
+     * for is kept for 10 seconds, then cancelled; so are streams beyond 1024 kept at once in a
+     * session, or arriving while 16 MiB of kept ones lie in memory.
+     *
+     * Rejects with a {@link CAMPError}: `ERR_CAMP_TIMEOUT` (`Timeout elapsed!`),
+     * `ERR_CAMP_SESSION_CLOSED`; with the signal's reason; with a `TypeError` or `RangeError`
+     * for bad arguments.
+     *
+     * @param name at most 1024 bytes. Default, also for `""`: `anonymous`.
+     * @param timeout milliseconds to wait, 0 to 2147483647, or `Infinity`. Default 2500.
+     */
+    WaitForStream(name?: string, timeout?: number | WaitOptions): Promise<CAMPReadable>;
+    /**
+     * Asks for the bytes `start` to `end`, exclusive, of an incoming pull transaction (protocol:
+     * TX_FETCH). An `end` past the size is cut to it. Ranges may come in any order and overlap;
+     * their bytes are read from the stream in the order asked. Resolves when the peer has
+     * acknowledged the request, which is before or after the bytes arrive.
+     *
+     * Rejects with a `TypeError` (not a `CAMPReadable`, a push transaction, positions that are not
+     * numbers), a `RangeError` (an empty range, or outside of the size) or a {@link CAMPError}:
+     * `ERR_CAMP_CANCELLED` when the transaction is over, `ERR_CAMP_SESSION_CLOSED`,
+     * `ERR_CAMP_ACK_TIMEOUT`.
+     */
+    StreamRequestRange(readable: CAMPReadable, start: bigint | number, end: bigint | number): Promise<void>;
+    /**
+     * Gives up an incoming stream: the peer is told to stop (protocol: TX_CANCEL), and the stream is
+     * destroyed. The same as its `destroy()`.
+     * @throws {TypeError} not a `CAMPReadable`
+     */
+    Cancel(readable: CAMPReadable): void;
+}
+
+/** What a stream consists of; a string is sent as UTF-8. */
+export type StreamChunk = string | NodeJS.ArrayBufferView | ArrayBuffer | SharedArrayBuffer;
+
+/**
+ * What can be streamed. Bytes are copied while they are sent: they must not change before the
+ * promise settles.
+ */
+export type StreamSource =
+    | Readable
+    | ReadableStream<any>
+    | AsyncIterable<StreamChunk>
+    | (Iterable<StreamChunk> & object)
+    | NodeJS.ArrayBufferView
+    | ArrayBuffer
+    | SharedArrayBuffer
+    | Blob
+    | StreamFile;
+
+/** A file, or a part of one. It is read natively, not through JavaScript. */
+export interface StreamFile {
+    /** Where it is: a path, or a `file:` URL. */
+    path: string | URL;
+    /** Its first byte to be sent, at least 0. Default 0. */
+    start?: number | bigint | undefined;
+    /** Its last byte to be sent, *inclusive*, not before `start`. Default: to the end of the file. */
+    end?: number | bigint | undefined;
+}
+
+/** Options of {@link CAMPTransaction.Stream}. */
+export interface StreamOptions {
+    /** What the peer waits for, at most 1024 bytes. Default, also for `""`: `anonymous`. */
+    streamName?: string | undefined;
+    /** Who decides when bytes flow. Default push. */
+    behaviour?: CAMP_FLOW_BEHAVIOUR | "push" | "pull" | undefined;
+    /** Cancels the transaction; the promise rejects with the signal's reason. */
+    signal?: AbortSignal | undefined;
+}
+
+/** Options of {@link CAMPTransaction.WaitForStream}. */
+export interface WaitOptions {
+    /** Milliseconds to wait, 0 to 2147483647, or `Infinity`. Default 2500. */
+    timeoutMs?: number | undefined;
+    /** Gives up waiting; the promise rejects with the signal's reason. */
+    signal?: AbortSignal | undefined;
+}
+
+/**
+ * An incoming transaction. Up to 64 KiB (`readableHighWaterMark`) are read ahead of the reader, up to 1 MiB
+ * lie in memory, and up to `maxSpoolBytes` wait in a file.
+ *
+ * It ends with a {@link CAMPError} when something is missing: `ERR_CAMP_CANCELLED` (the peer
+ * cancelled), `ERR_CAMP_SESSION_CLOSED`, `ERR_CAMP_SIZE_MISMATCH` (more or fewer bytes than announced),
+ * `ERR_CAMP_STREAM_OVERFLOW`, `ERR_CAMP_SPOOL_FAILED`. While nobody has begun to read or listens
+ * for `error`, the error waits for whoever does first. `destroy()` before the end cancels the
+ * transaction.
+ */
+export class CAMPReadable extends Readable {
+    private constructor();
+    /** The number the peer gave the transaction, a uint32. */
+    readonly txId: number;
+    /** Its size in bytes as announced; `null` when the peer does not know it. */
+    readonly byteLength: bigint | null;
+    /** Who decides when bytes flow. */
+    readonly behaviour: CAMP_FLOW_BEHAVIOUR;
+    /** Bytes that have arrived so far, read or not; of a range asked for twice, both times. */
+    getReceivedBytes(): bigint;
+    /** Bytes that are still to arrive, at least 0; `null` when the size is unknown. */
+    getRemainingBytes(): bigint | null;
+    /**
+     * Whether all bytes have arrived, read or not. With ranges asked for out of order it becomes
+     * true when the peer has finished; so it does when the size is unknown.
+     */
+    isComplete(): boolean;
+    /** The part that has arrived, 0 to 1; `null` when the size is unknown. */
+    getProgress(): number | null;
+    /** Whether this side asks for ranges. */
+    isPull(): boolean;
+    /** Whether the peer sends at its pace. */
+    isPush(): boolean;
+    /**
+     * From now on asks for consecutive ranges as the reader consumes them, after those already
+     * asked for, until everything was. The stream then ends as any other. A request that
+     * the peer does not acknowledge ends it with `ERR_CAMP_ACK_TIMEOUT`.
+     * @param windowBytes most bytes asked for and not yet read, a whole number of at least 1. Default 1 MiB.
+     * @throws {TypeError} a push transaction, or `windowBytes` is no number
+     * @throws {RangeError} `windowBytes` is out of range
+     */
+    autoPull(windowBytes?: number): this;
+}
+
+// ---------------------------------------------------------------------------------------------
 // Errors
 // ---------------------------------------------------------------------------------------------
 
 /**
  * What went wrong:
- * - `ERR_CAMP_SESSION_CLOSED`: the session was over, or ended before the acknowledgement
+ * - `ERR_CAMP_SESSION_CLOSED`: the session was over, or ended first
  * - `ERR_CAMP_ACK_TIMEOUT`: no acknowledgement within `ackTimeoutMs`
  * - `ERR_CAMP_DROPPED`: the drop policy removed or refused the message
  * - `ERR_CAMP_PAYLOAD_TOO_LARGE`: the payload is over 1 MiB (1,048,576 bytes)
+ * - `ERR_CAMP_TIMEOUT`: no stream of that name came in time
+ * - `ERR_CAMP_CANCELLED`: the transaction was cancelled by the peer, or is over
+ * - `ERR_CAMP_SIZE_MISMATCH`: the size that a push transaction announced is not what arrived
+ * - `ERR_CAMP_STREAM_OVERFLOW`: more than `maxSpoolBytes` of a stream have arrived unread
+ * - `ERR_CAMP_SPOOL_FAILED`: what had arrived of a stream could not be kept on disk
+ * - `ERR_CAMP_UNSUPPORTED`: the peer does not take part in transactions (protocol: feature bit 0)
  */
 export type CAMPErrorCode =
     | "ERR_CAMP_SESSION_CLOSED"
     | "ERR_CAMP_ACK_TIMEOUT"
     | "ERR_CAMP_DROPPED"
-    | "ERR_CAMP_PAYLOAD_TOO_LARGE";
+    | "ERR_CAMP_PAYLOAD_TOO_LARGE"
+    | "ERR_CAMP_TIMEOUT"
+    | "ERR_CAMP_CANCELLED"
+    | "ERR_CAMP_SIZE_MISMATCH"
+    | "ERR_CAMP_STREAM_OVERFLOW"
+    | "ERR_CAMP_SPOOL_FAILED"
+    | "ERR_CAMP_UNSUPPORTED";
 
-/** The reason a send promise rejects with. */
+/** The reason a promise rejects with, or a stream ends with. */
 export class CAMPError extends Error {
     constructor(code: CAMPErrorCode, message: string);
     /** What went wrong, for programs. */

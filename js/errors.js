@@ -1,4 +1,4 @@
-// The errors that send promises reject with.
+// The errors that promises reject with and streams end with.
 
 /** @typedef {import("../index.js").CAMPErrorCode} CAMPErrorCode */
 
@@ -37,4 +37,75 @@ export function ackTimeout(ms) {
 /** @param {string} policy */
 export function dropped(policy) {
   return new CAMPError("ERR_CAMP_DROPPED", `The outgoing queue is full; ${policy} gave up this message.`);
+}
+
+/** @param {number} txId */
+export function transactionOver(txId) {
+  return new CAMPError("ERR_CAMP_CANCELLED", `Transaction ${txId} is over, or of another session.`);
+}
+
+/**
+ * Why an incoming transaction has ended; outcomes as the native side numbers them.
+ *
+ * @param {number} outcome
+ * @param {bigint} sid
+ * @param {number} txId
+ * @param {number} expected size in bytes
+ * @param {number} received
+ */
+export function incomingError(outcome, sid, txId, expected, received) {
+  const transaction = `Transaction ${txId} of session ${sid}`;
+  switch (outcome) {
+    case 1: return new CAMPError("ERR_CAMP_CANCELLED", `${transaction} was cancelled by the peer.`);
+    case 2: return new CAMPError("ERR_CAMP_SIZE_MISMATCH", `${transaction} was to have ${expected} bytes, and ended after ${received}.`);
+    case 3: return sessionClosed(sid);
+    case 4: return new CAMPError("ERR_CAMP_STREAM_OVERFLOW", `More of it has arrived than is kept for its reader. ${transaction} was cancelled.`);
+    default: return new CAMPError("ERR_CAMP_SPOOL_FAILED", `What has arrived could not be kept on disk. ${transaction} was cancelled.`);
+  }
+}
+
+/**
+ * Why an outgoing transaction has failed; outcomes as the native side numbers them.
+ *
+ * @param {number} outcome
+ * @param {bigint} sid
+ * @param {number} ackTimeoutMs
+ * @param {string} text `code\0message` of a source that the native side could not read or keep
+ */
+export function outgoingError(outcome, sid, ackTimeoutMs, text) {
+  switch (outcome) {
+    case 1: return new CAMPError("ERR_CAMP_CANCELLED", "The peer has cancelled the transaction.");
+    case 2: return sessionClosed(sid);
+    case 3: {
+      const [code = "", message = ""] = text.split("\0");
+      return Object.assign(new Error(message), { code });
+    }
+    case 4: return ackTimeout(ackTimeoutMs);
+    default: return new CAMPError("ERR_CAMP_UNSUPPORTED", `The peer of session ${sid} does not take part in transactions.`);
+  }
+}
+
+export function waitTimeout() {
+  return new CAMPError("ERR_CAMP_TIMEOUT", "Timeout elapsed!");
+}
+
+/**
+ * A rejected promise that never causes an `unhandledRejection`.
+ *
+ * @param {unknown} reason
+ * @returns {Promise<never>}
+ */
+export function rejected(reason) {
+  const promise = new Promise((_, reject) => reject(reason));
+  promise.catch(() => {});
+  return /** @type {Promise<never>} */ (promise);
+}
+
+/**
+ * The application cancelled it itself.
+ *
+ * @param {number} txId
+ */
+export function streamCancelled(txId) {
+  return new CAMPError("ERR_CAMP_CANCELLED", `Transaction ${txId} was cancelled.`);
 }

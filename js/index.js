@@ -2,6 +2,7 @@
 import { CAMPWebsocketServer } from "./server.js";
 
 export { CAMPError } from "./errors.js";
+export { CAMPReadable, CAMP_FLOW_BEHAVIOUR } from "./readable.js";
 export { CAMPServerWebsocketSession } from "./session.js";
 export { CAMPWebsocketServer };
 

@@ -6,6 +6,7 @@
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
 
 /** Longest time a timer can be set to, in milliseconds. */
 const MAX_MS = 2147483647;
@@ -18,6 +19,9 @@ const PROFILES = {
   optimize_latency: backpressure(512 * KIB, 128 * KIB, 4 * MIB, 512),
   optimize_memory: backpressure(256 * KIB, 64 * KIB, 2 * MIB, 256),
 };
+
+/** Longest name of a transaction, in bytes (protocol: CAMP_MAX_NAME). */
+const MAX_NAME = 1024;
 
 /** The older spelling of each backpressure option. */
 const LEGACY = /** @type {const} */ ({
@@ -48,6 +52,8 @@ export function readOptions(options = {}) {
     handshakeTimeoutMs: number("handshakeTimeoutMs", options.handshakeTimeoutMs, 10000, 1, MAX_MS),
     maxHeaderBytes: integer("maxHeaderBytes", options.maxHeaderBytes, 16 * KIB, 256, 16 * MIB),
     maxInboundBytes: size("maxInboundBytes", options.maxInboundBytes, 4 * MIB, 1),
+    maxTransactions: size("maxTransactions", options.maxTransactions, 64, 0),
+    maxSpoolBytes: size("maxSpoolBytes", options.maxSpoolBytes, GIB, 1),
     highWaterMark: queue.highWaterMark,
     lowWaterMark: queue.lowWaterMark,
     maxQueuedBytes: queue.maxQueuedBytes,
@@ -64,6 +70,51 @@ export function readOptions(options = {}) {
  */
 export function policyName(index) {
   return POLICIES[index] ?? POLICIES[0];
+}
+
+/**
+ * Options of `Stream`.
+ *
+ * @param {any} [given]
+ * @returns {{ name: string, pull: boolean, signal: AbortSignal | undefined }}
+ * @throws {TypeError | RangeError} naming the option
+ */
+export function readStreamOptions(given = {}) {
+  if (typeof given !== "object" || given === null) throw wrongType("options", "an object", given);
+  return {
+    name: streamName("streamName", given.streamName),
+    pull: isPull(given.behaviour),
+    signal: abortSignal(given.signal),
+  };
+}
+
+/**
+ * The name of a stream; the empty one means `anonymous` (protocol: TX_START).
+ *
+ * @param {string} label
+ * @param {unknown} value
+ */
+export function streamName(label, value = "") {
+  if (typeof value !== "string") throw wrongType(label, "a string", value);
+  const bytes = Buffer.byteLength(value);
+  if (bytes > MAX_NAME) throw new RangeError(`${label} must have at most ${MAX_NAME} bytes, not ${bytes}.`);
+  return value === "" ? "anonymous" : value;
+}
+
+/**
+ * How long to wait for a stream; `Infinity` is for ever.
+ *
+ * @param {any} [given] milliseconds, or an object
+ * @returns {{ timeoutMs: number, signal: AbortSignal | undefined }}
+ * @throws {TypeError | RangeError}
+ */
+export function readWaitOptions(given) {
+  const inObject = typeof given === "object" && given !== null;
+  const [label, value] = inObject ? ["timeoutMs", given.timeoutMs] : ["timeout", given];
+  return {
+    timeoutMs: value === Infinity ? Infinity : number(label, value, 2500, 0, MAX_MS),
+    signal: inObject ? abortSignal(given.signal) : undefined,
+  };
 }
 
 /**
@@ -188,6 +239,19 @@ function pem(name, value) {
   if (typeof value === "string") return Buffer.from(value);
   if (value instanceof Uint8Array) return value;
   throw wrongType(name, "a Buffer or string in PEM format", value);
+}
+
+/** @param {unknown} value */
+function isPull(value) {
+  if (value === undefined || value === 0 || value === "push") return false;
+  if (value === 1 || value === "pull") return true;
+  throw wrongType("behaviour", `TX_PUSH, TX_PULL, "push" or "pull"`, value);
+}
+
+/** @param {unknown} value */
+function abortSignal(value) {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  throw wrongType("signal", "an AbortSignal", value);
 }
 
 /** Which sections of debug output the environment asks for. */

@@ -25,6 +25,12 @@ const VALIDATION_CANCELLED = 12;
 const LISTENING = 13;
 const FAILED = 14;
 const STOPPED = 15;
+const TX_STARTED = 20;
+const TX_CHUNK = 21;
+const TX_ENDED = 22;
+const TX_CREDIT = 23;
+const TX_SETTLED = 24;
+const TX_FETCHED = 25;
 
 /**
  * One chunk serves all servers of the thread: it is emptied before another is read.
@@ -32,6 +38,8 @@ const STOPPED = 15;
 const chunk = Buffer.allocUnsafeSlow(CHUNK);
 const words = new Uint32Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 2);
 const floats = new Float64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
+
+const longs = new BigInt64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 /** @typedef {import("./native.js").NativeFunctions} NativeFunctions */
@@ -190,6 +198,48 @@ export class Records {
       }
       case STOPPED:
         this.#receiver.stopped();
+        break;
+      default:
+        this.#dispatchTransaction(slot, word, start, length);
+    }
+  }
+
+  /**
+   * @param {number} slot
+   * @param {number} word
+   * @param {number} start
+   * @param {number} length
+   */
+  #dispatchTransaction(slot, word, start, length) {
+    const i = start >>> 2;
+    const f = start >>> 3;
+    const first = word32(i);
+    const second = word32(i + 1);
+    switch (word & 0xff) {
+      case TX_STARTED: {
+        const name = chunk.utf8Slice(start + 16, start + length);
+        this.#session(slot)?.transaction._started(first, second, longs[f + 1] ?? -1n, name);
+        break;
+      }
+      case TX_CHUNK: {
+        // Also when nobody wants them: what lies beside the log is taken in order.
+        const bytes = this.#largeBytes(second);
+        this.#session(slot)?.transaction._chunk(first, bytes);
+        break;
+      }
+      case TX_ENDED:
+        this.#session(slot)?.transaction._ended(first, second, float(f + 1), float(f + 2));
+        break;
+      case TX_CREDIT:
+        this.#session(slot)?.transaction._granted(first, second);
+        break;
+      case TX_SETTLED: {
+        const text = chunk.utf8Slice(start + 8, start + length);
+        this.#session(slot)?.transaction._settled(first, second, text);
+        break;
+      }
+      case TX_FETCHED:
+        this.#session(slot)?.transaction._fetched(first, float(f + 1), float(f + 2));
         break;
       default:
         throw new Error(`camp-server: record of unknown kind ${word & 0xff}`);

@@ -3,6 +3,7 @@ import { EventEmitter } from "node:events";
 import { CAMPBase } from "./base.js";
 import { ackTimeout, dropped, sessionClosed } from "./errors.js";
 import { PendingSends } from "./pending.js";
+import { CAMPTransaction } from "./transaction.js";
 
 /** @typedef {import("./server.js").CAMPWebsocketServer} Server */
 
@@ -21,6 +22,8 @@ const GRACEFUL = 4000;
 export class CAMPServerWebsocketSession extends EventEmitter {
   /** @type {CAMPBase | undefined} */
   #base;
+  /** @type {CAMPTransaction | undefined} */
+  #transaction;
   /** @type {Map<string, unknown> | undefined} */
   #store;
   /** @type {PendingSends | undefined} */
@@ -64,6 +67,15 @@ export class CAMPServerWebsocketSession extends EventEmitter {
 
   get base() {
     return (this.#base ??= new CAMPBase(this));
+  }
+
+  get transaction() {
+    return (this.#transaction ??= new CAMPTransaction(this));
+  }
+
+  /** The older name of `transaction`. */
+  get stream() {
+    return this.transaction;
   }
 
   /**
@@ -215,6 +227,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     // What was sent after the native side had closed is settled by nobody else.
     this.#pending?.rejectAll(sessionClosed(this.sid));
     this.#pending = undefined;
+    this.#transaction?._end(sessionClosed(this.sid));
     this._emit("closed");
     this.#closing?.resolve();
   }

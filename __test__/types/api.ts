@@ -2,8 +2,11 @@
 import { EventEmitter, once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { ReadableStream } from "node:stream/web";
 import {
-    BackpressureOpts, BackpressureProfile, CAMP, CAMPError, CAMPErrorCode, CAMPServerWebsocketSession, CAMPWebsocketServer,
+    BackpressureOpts, BackpressureProfile, CAMP, CAMPError, CAMPErrorCode, CAMPReadable, CAMPServerWebsocketSession,
+    CAMPTransaction, CAMPTransactionEvents, CAMPWebsocketServer, CAMP_FLOW_BEHAVIOUR, StreamOptions, StreamSource,
     CAMPWebsocketServerEvents, DropPolicy, DroppedFrame, ICAMPServerWebsocketSessionEvents, ICAMPWebsocketServerOptions,
     ITokenValidator, SSLOptions, camp,
 } from "camp-server";
@@ -34,6 +37,7 @@ const ssl: SSLOptions = { key: readFileSync("key.pem"), cert: "-----BEGIN CERTIF
 const all: ICAMPWebsocketServerOptions = {
     keepAliveIntervalMs: 1000, port: 443, host: "127.0.0.1", ssl, backpressure: { highWaterMark: 1 },
     ackTimeoutMs: 5000, handshakeTimeoutMs: 5000, maxHeaderBytes: 8192, maxInboundBytes: 1 << 20,
+    maxTransactions: 8, maxSpoolBytes: Infinity,
 };
 const unset: ICAMPWebsocketServerOptions = { port: undefined, host: undefined, ssl: undefined, backpressure: undefined };
 CAMP(validator, { ...all, ...unset });
@@ -111,8 +115,6 @@ await session.Destroy(4000, "done");
 await session[Symbol.asyncDispose]();
 // @ts-expect-error a close code is a number
 session.Destroy("4000");
-// @ts-expect-error not there yet
-session.transaction;
 if (session instanceof EventEmitter && session instanceof CAMPServerWebsocketSession) session.rx.toFixed();
 
 session.on("connected", () => {});
@@ -148,6 +150,74 @@ session.base.SendUTF8(Buffer.alloc(1));
 session.base.SendBinary("bytes");
 // @ts-expect-error an error message is text
 session.base.SendError(new Error("no"));
+
+// Transactions
+const { transaction } = session;
+same<typeof transaction, CAMPTransaction>();
+same<typeof session.stream, CAMPTransaction>();
+same<typeof CAMP_FLOW_BEHAVIOUR.TX_PUSH, 0>();
+same<typeof CAMP_FLOW_BEHAVIOUR.TX_PULL, 1>();
+const pull: CAMP_FLOW_BEHAVIOUR = CAMP_FLOW_BEHAVIOUR.TX_PULL;
+const exactlyPull: CAMP_FLOW_BEHAVIOUR.TX_PULL = CAMP_FLOW_BEHAVIOUR.TX_PULL;
+async function* pieces() { yield "text"; yield Buffer.alloc(1); yield new DataView(new ArrayBuffer(1)); }
+function* syncPieces() { yield new Uint8Array(1); }
+const sources: StreamSource[] = [
+    Readable.from(["x"]), new ReadableStream<Uint8Array>(), pieces(), syncPieces(), ["a", Buffer.alloc(1)], Buffer.alloc(1),
+    new Float32Array(1), new DataView(new ArrayBuffer(1)), new ArrayBuffer(1), new SharedArrayBuffer(1), new Blob(["x"]),
+    { path: "file" }, { path: new URL("file:///file"), start: 0, end: 5n },
+];
+for (const source of sources) await transaction.Stream(source);
+same<ReturnType<CAMPTransaction["Stream"]>, Promise<void>>();
+const options: StreamOptions[] = [
+    {}, { streamName: "x" }, { behaviour: pull }, { behaviour: exactlyPull }, { behaviour: "push" }, { behaviour: "pull" },
+    { behaviour: CAMP_FLOW_BEHAVIOUR.TX_PUSH, signal: AbortSignal.timeout(5) }, { signal: undefined },
+];
+for (const option of options) await session.stream.Stream(Buffer.alloc(1), option);
+// @ts-expect-error a string may mean a path or a text
+transaction.Stream("file");
+// @ts-expect-error numbers are no chunks
+transaction.Stream([1, 2, 3]);
+// @ts-expect-error no such behaviour
+transaction.Stream(Buffer.alloc(1), { behaviour: 2 });
+// @ts-expect-error no such option
+transaction.Stream(Buffer.alloc(1), { name: "x" });
+const readable = await transaction.WaitForStream();
+same<typeof readable, CAMPReadable>();
+await transaction.WaitForStream("x");
+await transaction.WaitForStream("x", 1000);
+await transaction.WaitForStream("x", { timeoutMs: 1000, signal: AbortSignal.timeout(5) });
+// @ts-expect-error a name is a string
+transaction.WaitForStream(5);
+await transaction.StreamRequestRange(readable, 0n, 10n);
+await transaction.StreamRequestRange(readable, 0, 10);
+// @ts-expect-error only streams of transactions
+transaction.StreamRequestRange(Readable.from([]), 0n, 10n);
+same<ReturnType<CAMPTransaction["Cancel"]>, void>();
+transaction.Cancel(readable);
+transaction.on("tx-start", (txId, name) => { same<typeof txId, number>(); same<typeof name, string>(); });
+transaction.on("tx-chunk", (txId, chunk) => { same<typeof txId, number>(); same<typeof chunk, Buffer>(); });
+transaction.on("tx-finish", (txId) => same<typeof txId, number>());
+transaction.once("tx-fetch", (txId, start, end) => { same<typeof txId, number>(); same<[typeof start, typeof end], [bigint, bigint]>(); });
+same<keyof CAMPTransactionEvents, "tx-start" | "tx-chunk" | "tx-finish" | "tx-fetch">();
+// @ts-expect-error no such event
+transaction.on("tx-cancel", () => {});
+if (readable instanceof Readable && readable instanceof CAMPReadable) readable.pipe(process.stdout);
+for await (const chunk of readable) void chunk;
+same<typeof readable.txId, number>();
+same<typeof readable.byteLength, bigint | null>();
+same<typeof readable.behaviour, CAMP_FLOW_BEHAVIOUR>();
+same<ReturnType<CAMPReadable["getReceivedBytes"]>, bigint>();
+same<ReturnType<CAMPReadable["getRemainingBytes"]>, bigint | null>();
+same<ReturnType<CAMPReadable["getProgress"]>, number | null>();
+same<ReturnType<CAMPReadable["isComplete"]>, boolean>();
+same<ReturnType<CAMPReadable["isPull"]>, boolean>();
+same<ReturnType<CAMPReadable["isPush"]>, boolean>();
+same<typeof readable, ReturnType<typeof readable.autoPull>>();
+readable.autoPull(65536).on("data", () => {});
+// @ts-expect-error made by WaitForStream alone
+new CAMPReadable();
+// @ts-expect-error read-only
+readable.txId = 1;
 
 // Errors
 session.base.SendUTF8("x").catch((error: unknown) => {

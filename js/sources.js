@@ -1,0 +1,365 @@
+// What can be streamed to a peer, and the feeding of the native side with it.
+import { resolve as resolvePath } from "node:path";
+import { Readable, finished } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { types } from "node:util";
+
+/** Bytes handed over in one call at most. */
+const PIECE = 256 * 1024;
+
+/** Bytes that may be fed before the native side has said how many more it takes. As in `src/`. */
+const INITIAL_CREDIT = 1024 * 1024;
+
+/** Largest source that is offered for pulling from memory, in bytes; others go through a file. */
+const IN_MEMORY_MAX = 4 * 1024 * 1024;
+
+const UNKNOWN_SIZE = -1n;
+const TO_THE_END = 2n ** 64n - 1n;
+
+/** Who reads a source and where it is kept, as the native side numbers it. */
+const FED = 0;
+const FILE = 1;
+const MEMORY = 2;
+const SPOOL = 3;
+
+/**
+ * A source, whatever it is.
+ *
+ * @typedef {object} Source
+ * @property {number} kind
+ * @property {bigint} size in bytes, -1 when it is not known
+ * @property {bigint} start first byte of a file
+ * @property {bigint} end one past the last byte of a file
+ * @property {string} path of a file, which the native side reads by itself
+ * @property {() => Uint8Array | undefined | Promise<Uint8Array | undefined>} next what comes next; undefined at the end
+ * @property {() => void} release gives up a source that was not read to its end
+ * @property {((onError: (error: unknown) => void) => void)} [watch] tells of an error when nobody reads
+ */
+
+/**
+ * What the native side is told while one transaction is fed.
+ *
+ * @typedef {object} Sink
+ * @property {(bytes: Uint8Array) => void} data copies the bytes
+ * @property {() => void} end
+ * @property {() => void} abort
+ * @property {() => void} over nothing more comes from this transfer
+ */
+
+/**
+ * @param {any} source
+ * @param {boolean} pull
+ * @returns {Source}
+ * @throws {TypeError | RangeError} it is nothing that can be streamed
+ */
+export function openSource(source, pull) {
+  if (ArrayBuffer.isView(source) || types.isAnyArrayBuffer(source)) return bytesSource(toBytes(source), pull);
+  if (source instanceof Blob) return blobSource(source, pull);
+  if (typeof source === "object" && source !== null) {
+    if (isNodeStream(source)) return nodeSource(source, pull);
+    if (typeof source.getReader === "function") return webSource(source, pull);
+    if (typeof source[Symbol.asyncIterator] === "function") return iteratorSource(source[Symbol.asyncIterator](), pull);
+    if (typeof source[Symbol.iterator] === "function") return iteratorSource(source[Symbol.iterator](), pull);
+    if (source.path !== undefined) return fileSource(source);
+  }
+  throw new TypeError(`Stream takes a Readable, a ReadableStream, an iterable of bytes, bytes, a Blob or { path }, not ${nameOf(source)}.`);
+}
+
+/**
+ * The order that opens a transaction.
+ * `[key u32][behaviour u8][kind u8][0 u16][size i64][start u64][end u64][name length u32]`, name, path
+ *
+ * @param {number} key which the native side calls it by
+ * @param {string} name
+ * @param {boolean} pull
+ * @param {Source} source
+ */
+export function openOrder(key, name, pull, { kind, size, start, end, path }) {
+  const nameBytes = Buffer.from(name);
+  const pathBytes = Buffer.from(path);
+  const order = new Uint8Array(36 + nameBytes.length + pathBytes.length);
+  const { buffer } = order;
+  new Uint32Array(buffer, 0, 1)[0] = key;
+  order[4] = Number(pull);
+  order[5] = kind;
+  new BigInt64Array(buffer, 8, 1)[0] = size;
+  new BigUint64Array(buffer, 16, 2).set([start, end]);
+  new Uint32Array(buffer, 32, 1)[0] = nameBytes.length;
+  order.set(nameBytes, 36);
+  order.set(pathBytes, 36 + nameBytes.length);
+  return order;
+}
+
+/** One outgoing transaction: feeds what the source gives, no faster than it is taken. */
+export class Transfer {
+  #source;
+  #sink;
+  #signal;
+  #onAbort;
+  #credit = INITIAL_CREDIT;
+  /** Whether the source has been read to its end. */
+  #read = false;
+  #over = false;
+  /** Continues the feeding that waits for credit. */
+  #wake = ignore;
+  /** @type {() => void} */
+  #resolve = ignore;
+  /** @type {(reason: unknown) => void} */
+  #reject = ignore;
+
+  /**
+   * @param {Source} source
+   * @param {Sink} sink
+   * @param {AbortSignal} [signal]
+   */
+  constructor(source, sink, signal) {
+    this.#source = source;
+    this.#sink = sink;
+    this.#signal = signal;
+    this.#onAbort = () => this.#fail(signal?.reason);
+    /** @type {Promise<void>} */
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // Who did not keep the promise did not ask to know.
+    this.promise.catch(ignore);
+    signal?.addEventListener("abort", this.#onAbort, { once: true });
+    source.watch?.((error) => this.#fail(error));
+    if (source.kind === FILE) this.#read = true;
+    else this.#feed();
+  }
+
+  /**
+   * That many more bytes may be fed.
+   *
+   * @param {number} bytes
+   */
+  grant(bytes) {
+    this.#credit += bytes;
+    this.#wake();
+  }
+
+  /**
+   * The native side is done with this transaction.
+   *
+   * @param {Error} [error] why it has failed
+   */
+  settle(error) {
+    if (this.#over) return;
+    this.#end();
+    if (error === undefined) this.#resolve();
+    else this.#reject(error);
+  }
+
+  /** @param {unknown} reason */
+  #fail(reason) {
+    if (this.#over) return;
+    this.#sink.abort();
+    this.#end();
+    this.#reject(reason);
+  }
+
+  #end() {
+    this.#over = true;
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.#sink.over();
+    if (!this.#read) this.#source.release();
+    this.#wake();
+  }
+
+  async #feed() {
+    try {
+      while (await this.#mayFeed()) {
+        const bytes = await this.#source.next();
+        if (this.#over) return;
+        if (bytes === undefined) {
+          this.#read = true;
+          this.#sink.end();
+          return;
+        }
+        await this.#pass(bytes);
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** @param {Uint8Array} bytes */
+  async #pass(bytes) {
+    const length = bytes.byteLength;
+    let at = 0;
+    while (at < length) {
+      // No pause while there is credit: most chunks go out in one turn.
+      if (this.#credit <= 0 && !(await this.#mayFeed())) return;
+      if (bytes.byteLength !== length) throw new TypeError("The bytes were resized or transferred while they were streamed.");
+      const piece = bytes.subarray(at, at + Math.min(PIECE, this.#credit));
+      this.#sink.data(piece);
+      this.#credit -= piece.byteLength;
+      at += piece.byteLength;
+    }
+  }
+
+  /** Waits for credit. False: the transfer is over. */
+  async #mayFeed() {
+    while (this.#credit <= 0 && !this.#over) {
+      await new Promise((resolve) => { this.#wake = () => resolve(undefined); });
+    }
+    this.#wake = ignore;
+    return !this.#over;
+  }
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @param {boolean} pull
+ * @returns {Source}
+ */
+function bytesSource(bytes, pull) {
+  /** @type {Uint8Array | undefined} */
+  let rest = bytes;
+  const next = () => {
+    const all = rest;
+    rest = undefined;
+    return all;
+  };
+  return fed(pull, BigInt(bytes.byteLength), next, ignore);
+}
+
+/**
+ * @param {Blob} blob
+ * @param {boolean} pull
+ * @returns {Source}
+ */
+function blobSource(blob, pull) {
+  let at = 0;
+  const next = async () => {
+    if (at >= blob.size) return undefined;
+    const piece = blob.slice(at, at + PIECE);
+    at += PIECE;
+    return new Uint8Array(await piece.arrayBuffer());
+  };
+  return fed(pull, BigInt(blob.size), next, ignore);
+}
+
+/**
+ * @param {Readable} stream
+ * @param {boolean} pull
+ * @returns {Source}
+ */
+function nodeSource(stream, pull) {
+  const { next } = iteratorSource(stream[Symbol.asyncIterator](), pull);
+  const source = fed(pull, UNKNOWN_SIZE, next, () => stream.destroy());
+  // From now on, not only while it is read: an error without a listener would end the process.
+  source.watch = (onError) => finished(stream, { writable: false }, (error) => {
+    if (error) onError(error);
+  });
+  return source;
+}
+
+/**
+ * @param {ReadableStream} stream
+ * @param {boolean} pull
+ * @returns {Source}
+ */
+function webSource(stream, pull) {
+  const reader = stream.getReader();
+  const next = async () => {
+    const { done, value } = await reader.read();
+    return done ? undefined : toBytes(value);
+  };
+  return fed(pull, UNKNOWN_SIZE, next, () => void reader.cancel().catch(ignore));
+}
+
+/**
+ * @param {AsyncIterator<unknown> | Iterator<unknown>} iterator
+ * @param {boolean} pull
+ * @returns {Source}
+ */
+function iteratorSource(iterator, pull) {
+  const next = async () => {
+    const { done, value } = await iterator.next();
+    return done ? undefined : toBytes(await value);
+  };
+  const release = async () => {
+    try {
+      await iterator.return?.();
+    } catch {
+      // The transfer has failed already, for a reason of its own.
+    }
+  };
+  return fed(pull, UNKNOWN_SIZE, next, () => void release());
+}
+
+/**
+ * @param {{ path: unknown, start?: unknown, end?: unknown }} file
+ * @returns {Source}
+ */
+function fileSource(file) {
+  const { path, start, end } = file;
+  if (!(path instanceof URL) && (typeof path !== "string" || path === "" || path.includes("\0"))) {
+    throw new TypeError(`path must be a path or a file URL, not ${nameOf(path)}.`);
+  }
+  const first = start === undefined ? 0n : position("start", start);
+  const past = end === undefined || end === Infinity ? TO_THE_END : position("end", end) + 1n;
+  if (first >= past) throw new RangeError(`end must not be before start, which is ${first}.`);
+  return {
+    kind: FILE, size: UNKNOWN_SIZE, start: first, end: past,
+    path: path instanceof URL ? fileURLToPath(path) : resolvePath(path),
+    next: () => undefined, release: ignore,
+  };
+}
+
+/**
+ * A source that goes through JavaScript.
+ *
+ * @param {boolean} pull
+ * @param {bigint} size
+ * @param {Source["next"]} next
+ * @param {() => void} release
+ * @returns {Source}
+ */
+function fed(pull, size, next, release) {
+  const small = size !== UNKNOWN_SIZE && size <= IN_MEMORY_MAX;
+  const kind = !pull ? FED : small ? MEMORY : SPOOL;
+  return { kind, size, start: 0n, end: 0n, path: "", next, release };
+}
+
+/** @param {any} source */
+function isNodeStream(source) {
+  return source instanceof Readable
+    || (typeof source.pipe === "function" && typeof source.on === "function"
+      && typeof source.destroy === "function" && typeof source[Symbol.asyncIterator] === "function");
+}
+
+/**
+ * @param {unknown} chunk
+ * @returns {Uint8Array}
+ */
+function toBytes(chunk) {
+  if (chunk instanceof Uint8Array) return chunk;
+  if (typeof chunk === "string") return Buffer.from(chunk);
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  if (types.isAnyArrayBuffer(chunk)) return new Uint8Array(chunk);
+  throw new TypeError(`A chunk of a stream must be bytes or a string, not ${nameOf(chunk)}.`);
+}
+
+/**
+ * @param {string} name
+ * @param {unknown} value
+ */
+function position(name, value) {
+  if (typeof value !== "number" && typeof value !== "bigint") {
+    throw new TypeError(`${name} must be a number or bigint, not ${nameOf(value)}.`);
+  }
+  const valid = typeof value === "bigint" ? value >= 0n && value < TO_THE_END : Number.isSafeInteger(value) && value >= 0;
+  if (!valid) throw new RangeError(`${name} must be a whole number of at least 0, not ${value}.`);
+  return BigInt(value);
+}
+
+/** @param {unknown} value */
+function nameOf(value) {
+  return value === null ? "null" : typeof value;
+}
+
+function ignore() {}

@@ -1,0 +1,387 @@
+// The `transaction` namespace of a session: byte streams in both directions.
+import { EventEmitter } from "node:events";
+import { incomingError, outgoingError, rejected, sessionClosed, transactionOver, waitTimeout, streamCancelled } from "./errors.js";
+import { readStreamOptions, readWaitOptions, streamName } from "./options.js";
+import { CAMPReadable, checkRange } from "./readable.js";
+import { Transfer, openOrder, openSource } from "./sources.js";
+
+/** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
+
+/** Milliseconds that a stream nobody has asked for is kept. */
+const KEPT_MS = 10000;
+
+/** Bounds of what is kept at once for a session: streams, and bytes at which no more streams are. */
+const KEPT_MAX = 1024;
+const KEPT_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Outcome of transactions that went well, either way, as the native side numbers them. */
+const DONE = 0;
+
+/**
+ * What the native side does for transactions, bound to one server; a session is named by its slot.
+ *
+ * @typedef {object} TransactionFunctions
+ * @property {(slot: number, order: Uint8Array) => void} txOpen see `openOrder`
+ * @property {(slot: number, key: number, bytes: Uint8Array) => void} txData
+ * @property {(slot: number, key: number) => void} txEnd
+ * @property {(slot: number, key: number) => void} txAbort
+ * @property {(slot: number, txId: number, start: bigint, end: bigint) => void} txFetch
+ * @property {(slot: number, txId: number, bytes: number) => void} txConsumed
+ * @property {(slot: number, txId: number) => void} txRefuse
+ */
+
+export class CAMPTransaction extends EventEmitter {
+  #session;
+  #functions;
+  /** Outgoing, by key. @type {Map<number, Transfer>} */
+  #transfers = new Map();
+  #nextKey = 0;
+  /** Incoming that have not ended, by txId. @type {Map<number, CAMPReadable>} */
+  #incoming = new Map();
+  #arrivals = new Arrivals();
+  #wire;
+
+  /** @param {Session} session */
+  constructor(session) {
+    super({ captureRejections: true });
+    this.#session = session;
+    this.#functions = /** @type {TransactionFunctions} */ (/** @type {unknown} */ (session._server._functions));
+    /** @type {import("./readable.js").Wire} */
+    this.#wire = {
+      consumed: (txId, bytes) => this.#order((native, slot) => native.txConsumed(slot, txId, bytes)),
+      refuse: (txId) => {
+        this.#incoming.delete(txId);
+        this.#order((native, slot) => native.txRefuse(slot, txId));
+      },
+      fetch: (txId, start, end) => {
+        if (session._closed) return rejected(sessionClosed(session.sid));
+        this.#functions.txFetch(session._slot, txId, start, end);
+        return session._sent();
+      },
+    };
+  }
+
+  /**
+   * @param {unknown} source
+   * @param {unknown} [options]
+   * @returns {Promise<void>}
+   */
+  Stream(source, options) {
+    let settings;
+    let input;
+    try {
+      settings = readStreamOptions(options);
+      input = openSource(source, settings.pull);
+    } catch (error) {
+      return rejected(error);
+    }
+    const { signal } = settings;
+    if (this.#session._closed || signal?.aborted) {
+      // Its errors are nobody's from now on, too.
+      input.watch?.(() => {});
+      input.release();
+      return rejected(signal?.aborted ? signal.reason : sessionClosed(this.#session.sid));
+    }
+    const key = this.#nextKey;
+    this.#nextKey = (key + 1) >>> 0;
+    const opening = openOrder(key, settings.name, settings.pull, input);
+    this.#order((native, slot) => native.txOpen(slot, opening));
+    const transfer = new Transfer(input, {
+      data: (bytes) => this.#order((native, slot) => native.txData(slot, key, bytes)),
+      end: () => this.#order((native, slot) => native.txEnd(slot, key)),
+      abort: () => this.#order((native, slot) => native.txAbort(slot, key)),
+      over: () => this.#transfers.delete(key),
+    }, signal);
+    this.#transfers.set(key, transfer);
+    return transfer.promise;
+  }
+
+  /**
+   * @param {string} [name]
+   * @param {unknown} [timeout]
+   * @returns {Promise<CAMPReadable>}
+   */
+  WaitForStream(name, timeout) {
+    try {
+      const wanted = streamName("name", name);
+      const { timeoutMs, signal } = readWaitOptions(timeout);
+      if (signal?.aborted) return rejected(signal.reason);
+      return this.#arrivals.wait(wanted, timeoutMs, signal);
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  /**
+   * @param {CAMPReadable} readable
+   * @param {bigint} start
+   * @param {bigint} end
+   * @returns {Promise<void>}
+   */
+  StreamRequestRange(readable, start, end) {
+    try {
+      const [first, past] = checkRange(readable, start, end);
+      if (this.#session._closed) return rejected(sessionClosed(this.#session.sid));
+      if (this.#incoming.get(readable.txId) !== readable) return rejected(transactionOver(readable.txId));
+      return readable._fetch(first, past);
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  /** @param {CAMPReadable} readable */
+  Cancel(readable) {
+    if (!(readable instanceof CAMPReadable)) throw new TypeError("Cancel takes a CAMPReadable.");
+    readable.destroy(streamCancelled(readable.txId));
+  }
+
+  /**
+   * A listener's promise was rejected.
+   *
+   * @param {unknown} error
+   * @param {string | symbol} event
+   */
+  [Symbol.for("nodejs.rejection")](error, event) {
+    this.#session._server._onListenerError(error, event, this.#session);
+  }
+
+  /**
+   * @internal
+   * @param {number} txId
+   * @param {number} behaviour
+   * @param {bigint} size
+   * @param {string} name
+   */
+  _started(txId, behaviour, size, name) {
+    const known = name === "" ? "anonymous" : name;
+    const readable = new CAMPReadable(this.#wire, txId, behaviour, size);
+    // Its end may still be behind what nobody has read when the peer uses the number again.
+    this.#incoming.get(txId)?._fail(transactionOver(txId));
+    this.#incoming.set(txId, readable);
+    if (this.listenerCount("tx-start") > 0) this.#emit("tx-start", txId, known);
+    this.#arrivals.offer(known, readable);
+  }
+
+  /**
+   * @internal
+   * @param {number} txId
+   * @param {Buffer} bytes
+   */
+  _chunk(txId, bytes) {
+    const readable = this.#incoming.get(txId);
+    if (readable === undefined) return;
+    readable._chunk(bytes);
+    if (this.listenerCount("tx-chunk") > 0) this.#emit("tx-chunk", txId, bytes);
+  }
+
+  /**
+   * @internal
+   * @param {number} txId
+   * @param {number} outcome
+   * @param {number} expected
+   * @param {number} received
+   */
+  _ended(txId, outcome, expected, received) {
+    const readable = this.#incoming.get(txId);
+    if (readable === undefined) return;
+    this.#incoming.delete(txId);
+    if (outcome !== DONE) return readable._fail(incomingError(outcome, this.#session.sid, txId, expected, received));
+    readable._finish();
+    if (this.listenerCount("tx-finish") > 0) this.#emit("tx-finish", txId);
+  }
+
+  /**
+   * @internal
+   * @param {number} key
+   * @param {number} bytes
+   */
+  _granted(key, bytes) {
+    this.#transfers.get(key)?.grant(bytes);
+  }
+
+  /**
+   * @internal
+   * @param {number} key
+   * @param {number} outcome
+   * @param {string} text
+   */
+  _settled(key, outcome, text) {
+    const { sid, _server } = this.#session;
+    const error = outcome === DONE ? undefined : outgoingError(outcome, sid, _server._settings.ackTimeoutMs, text);
+    this.#transfers.get(key)?.settle(error);
+  }
+
+  /**
+   * @internal
+   * @param {number} txId
+   * @param {number} start
+   * @param {number} end
+   */
+  _fetched(txId, start, end) {
+    if (this.listenerCount("tx-fetch") > 0) this.#emit("tx-fetch", txId, BigInt(start), BigInt(end));
+  }
+
+  /**
+   * @internal The session is over.
+   * @param {Error} error
+   */
+  _end(error) {
+    for (const transfer of [...this.#transfers.values()]) transfer.settle(error);
+    for (const readable of this.#incoming.values()) readable._fail(error);
+    this.#incoming.clear();
+    this.#arrivals.end(error);
+  }
+
+  /** @param {(native: TransactionFunctions, slot: number) => void} order */
+  #order(order) {
+    const session = this.#session;
+    if (session._closed) return;
+    order(this.#functions, session._slot);
+    session._server._schedule();
+  }
+
+  /**
+   * @param {string} event
+   * @param {unknown[]} args
+   */
+  #emit(event, ...args) {
+    try {
+      this.emit(event, ...args);
+    } catch (error) {
+      this.#session._server._onListenerError(error, event, this.#session);
+    }
+  }
+}
+
+/**
+ * @typedef {{ name: string, readable: CAMPReadable, timer: NodeJS.Timeout }} Kept
+ * @typedef {{ name: string, take: (readable: CAMPReadable) => void, giveUp: (reason: unknown) => void }} Waiter
+ */
+
+/** Brings together the streams that arrive and those who wait for them, by name and in order. */
+class Arrivals {
+  /** @type {Queues<Kept>} */
+  #kept = new Queues();
+  /** @type {Queues<Waiter>} */
+  #waiters = new Queues();
+  /** @type {Error | undefined} */
+  #ended;
+
+  /**
+   * @param {string} name
+   * @param {CAMPReadable} readable
+   */
+  offer(name, readable) {
+    const waiter = this.#waiters.first(name);
+    if (waiter !== undefined) return waiter.take(readable);
+    if (this.#isFull()) {
+      readable.destroy();
+      return;
+    }
+    const giveUp = () => {
+      this.#kept.remove(kept);
+      readable.destroy();
+    };
+    /** @type {Kept} */
+    const kept = { name, readable, timer: setTimeout(giveUp, KEPT_MS).unref() };
+    this.#kept.add(kept);
+  }
+
+  /**
+   * @param {string} name
+   * @param {number} timeoutMs
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<CAMPReadable>}
+   */
+  wait(name, timeoutMs, signal) {
+    for (let kept = this.#kept.first(name); kept !== undefined; kept = this.#kept.first(name)) {
+      clearTimeout(kept.timer);
+      this.#kept.remove(kept);
+      // One that was cancelled before anybody asked is not worth having.
+      if (!kept.readable._hasFailed) return Promise.resolve(kept.readable);
+    }
+    if (this.#ended !== undefined) return rejected(this.#ended);
+    /** @type {Promise<CAMPReadable>} */
+    const promise = new Promise((resolve, reject) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", onAbort);
+        this.#waiters.remove(waiter);
+      };
+      /** @type {Waiter} */
+      const waiter = {
+        name,
+        take: (readable) => {
+          done();
+          resolve(readable);
+        },
+        giveUp: (reason) => {
+          done();
+          reject(reason);
+        },
+      };
+      const onAbort = () => waiter.giveUp(signal?.reason);
+      const timer = timeoutMs === Infinity ? undefined : setTimeout(() => waiter.giveUp(waitTimeout()), timeoutMs);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.#waiters.add(waiter);
+    });
+    promise.catch(() => {});
+    return promise;
+  }
+
+  /**
+   * No more streams arrive. Those that arrived whole can still be asked for.
+   *
+   * @param {Error} error
+   */
+  end(error) {
+    this.#ended = error;
+    for (const waiter of this.#waiters.items) waiter.giveUp(error);
+    for (const kept of this.#kept.items) {
+      if (kept.readable.isComplete()) continue;
+      clearTimeout(kept.timer);
+      this.#kept.remove(kept);
+    }
+  }
+
+  #isFull() {
+    const { items } = this.#kept;
+    if (items.size >= KEPT_MAX) return true;
+    let bytes = 0;
+    for (const { readable } of items) bytes += readable._held;
+    return bytes >= KEPT_BYTES_MAX;
+  }
+}
+
+/**
+ * First in, first out, for each name.
+ *
+ * @template {{ name: string }} T
+ */
+class Queues {
+  /** All of them. @type {Set<T>} */
+  items = new Set();
+  /** @type {Map<string, Set<T>>} */
+  #byName = new Map();
+
+  /** @param {T} item */
+  add(item) {
+    this.items.add(item);
+    const queue = this.#byName.get(item.name);
+    if (queue === undefined) this.#byName.set(item.name, new Set([item]));
+    else queue.add(item);
+  }
+
+  /** @param {T} item */
+  remove(item) {
+    this.items.delete(item);
+    const queue = this.#byName.get(item.name);
+    queue?.delete(item);
+    if (queue?.size === 0) this.#byName.delete(item.name);
+  }
+
+  /** @param {string} name */
+  first(name) {
+    return this.#byName.get(name)?.values().next().value;
+  }
+}
