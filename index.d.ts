@@ -148,6 +148,11 @@ export interface CAMPWebsocketServerEvents {
      * `session` is the session concerned, if any.
      */
     "listener-error": (error: unknown, event: string, session: CAMPServerWebsocketSession | undefined) => void;
+    /**
+     * A hook of an extension threw, rejected or left a value of the wrong type in its box; the message
+     * goes on as if it had given `true`. `hook` is its name, such as `"before_send_utf8"`.
+     */
+    "extension-error": (error: unknown, extension: ICAMPExtension, hook: string) => void;
 }
 
 /** A running server, made by {@link CAMP}. */
@@ -156,9 +161,24 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
     /** The address the server listens on; `null` before `listening` and once it is destroyed. */
     address(): AddressInfo | null;
     /**
+     * Adds an extension behind those already registered; its `on_register` is called. From then on its
+     * hooks see every message of every session.
+     * @throws {Error} `Extension 'NAME' is already registered!`
+     * @throws {TypeError} something that is no {@link ICAMPExtension}
+     * Also throws what `on_register` throws; the extension is not registered then.
+     */
+    RegisterExtension(extension: ICAMPExtension): void;
+    /**
+     * Removes an extension, given itself or by name; its `on_unregister` is called. Messages under way
+     * keep it. Nothing happens when it is not registered.
+     */
+    UnregisterExtension(extension: ICAMPExtension | string): void;
+    /** The extension registered under this name, or `null`. */
+    GetExtension(name: string): ICAMPExtension | null;
+    /**
      * Stops accepting, sends every session BYE `Server shutdown.`, closes it with WebSocket code
-     * 4000 and lets the process exit. Resolves when all of that is done. Calling it again gives
-     * the same outcome.
+     * 4000, unregisters its extensions and lets the process exit. Resolves when all of that is done.
+     * Calling it again gives the same outcome.
      */
     Destroy(): Promise<void>;
     /** `await using server = CAMP(...)` ends with {@link Destroy}. */
@@ -288,37 +308,49 @@ export class CAMPError extends Error {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Extensions: the types alone, so that extension classes compile
+// Extensions
 // ---------------------------------------------------------------------------------------------
 
-/** A value that a hook may replace. */
+/** A message in the hands of a hook. */
 export type Box<T> = {
-    /** The message; what is left here is what is sent or emitted. */
+    /** The message; what is left here is what the next hook sees, and in the end is sent or emitted. */
     value: T;
 };
 
 /**
- * An extension. A hook that answers `false` suppresses the message. Hooks may be synchronous.
- * The server has no `RegisterExtension` yet.
+ * An extension: hooks around every message of every session of a server, see
+ * {@link CAMPWebsocketServer.RegisterExtension}. All hooks are optional.
+ *
+ * - Hooks of one message run one after the other, in the order in which the extensions were registered.
+ *   A message meets the extensions that were registered when it was sent, or when it arrived.
+ * - A hook is synchronous or returns a promise. What it gives counts by its truth: `false` (or
+ *   `undefined`, `0` ...) suppresses the message. No further hook sees it, it is neither sent nor
+ *   emitted; the promise of a suppressed send resolves, a suppressed message is acknowledged.
+ * - A hook that throws or rejects is reported (`extension-error` on the server) and counts as one that
+ *   gave `true`. So does one that leaves something else than a string, or a Buffer, in the box: then
+ *   the value before it counts.
+ * - Messages of a session keep their order, however long hooks take; those behind wait, other sessions
+ *   do not. Closing a session waits at most 5 seconds for the hooks of what was sent before. A hook
+ *   must not wait for a later send of the same session within a `before_send_*`: that one waits for it.
  */
 export interface ICAMPExtension {
     /** The unique name of this extension. */
     name: string;
     /** Called when the extension is registered with a server. */
     on_register?(server: CAMPWebsocketServer): void;
-    /** Called when the extension is unregistered. */
+    /** Called when the extension is unregistered, at the latest when the server has been destroyed. */
     on_unregister?(server: CAMPWebsocketServer): void;
-    /** Called before a binary message is sent to the client. */
+    /** Called before a binary message is sent to the client. The buffer is a copy of what was sent. */
     before_send_binary?(session: CAMPServerWebsocketSession, outgoing_message: Box<Buffer>): Promise<boolean> | boolean;
     /** Called before a text message is sent to the client. */
     before_send_utf8?(session: CAMPServerWebsocketSession, outgoing_message: Box<string>): Promise<boolean> | boolean;
     /** Called before an error message is sent to the client. */
     before_send_error?(session: CAMPServerWebsocketSession, outgoing_message: Box<string>): Promise<boolean> | boolean;
-    /** Called after a binary message has arrived, before `message-binary`. */
+    /** Called after a binary message has arrived, before it is acknowledged and `message-binary` is emitted. */
     on_receive_binary?(session: CAMPServerWebsocketSession, incoming_message: Box<Buffer>): Promise<boolean> | boolean;
-    /** Called after a text message has arrived, before `message-utf8`. */
+    /** Called after a text message has arrived, before it is acknowledged and `message-utf8` is emitted. */
     on_receive_utf8?(session: CAMPServerWebsocketSession, incoming_message: Box<string>): Promise<boolean> | boolean;
-    /** Called after an error message has arrived, before `message-error`. */
+    /** Called after an error message has arrived, before it is acknowledged and `message-error` is emitted. */
     on_receive_error?(session: CAMPServerWebsocketSession, incoming_message: Box<string>): Promise<boolean> | boolean;
 }
 

@@ -1,5 +1,6 @@
 // The `base` namespace of a session: text, binary and error messages, and pings.
 import { MAX_PAYLOAD, payloadTooLarge, sessionClosed } from "./errors.js";
+import { BINARY, ERROR, UTF8 } from "./extensions.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 
@@ -17,17 +18,15 @@ export class CAMPBase {
   Ping() {
     const session = this.#session;
     if (session._closed) return rejected(sessionClosed(session.sid));
-    session._server._native.ping(session._slot);
-    return session._sent();
+    if (session._sendsWait) return session._queue.plain(() => this.#ping());
+    return this.#ping();
   }
 
   /** @param {string} data */
   SendUTF8(data) {
-    const error = this.#refusal(data, "SendUTF8");
-    if (error !== undefined) return rejected(error);
-    const session = this.#session;
-    session._server._functions.sendUtf8(session._slot, data);
-    return session._sent();
+    if (typeof data !== "string") return rejected(new TypeError(`SendUTF8 takes a string, not ${nameOf(data)}.`));
+    if (this.#waits(UTF8)) return this.#queue(UTF8, data, (text) => this.#sendUtf8(text));
+    return this.#sendUtf8(data);
   }
 
   /** @param {NodeJS.ArrayBufferView | ArrayBuffer} data */
@@ -36,6 +35,55 @@ export class CAMPBase {
     if (bytes === undefined) {
       return rejected(new TypeError(`SendBinary takes a Buffer, TypedArray, DataView or ArrayBuffer, not ${nameOf(data)}.`));
     }
+    // The caller may reuse its memory at once.
+    if (this.#waits(BINARY)) return this.#queue(BINARY, Buffer.from(bytes), (copy) => this.#sendBinary(copy));
+    return this.#sendBinary(bytes);
+  }
+
+  /** @param {string} message */
+  SendError(message) {
+    if (typeof message !== "string") return rejected(new TypeError(`SendError takes a string, not ${nameOf(message)}.`));
+    if (this.#waits(ERROR)) return this.#queue(ERROR, message, (text) => this.#sendError(text));
+    return this.#sendError(message);
+  }
+
+  /**
+   * Whether a message has hooks, or comes after one whose hooks still run.
+   *
+   * @param {number} kind
+   */
+  #waits(kind) {
+    return (this.#session._server._sendHooks & (1 << kind)) !== 0 || this.#session._sendsWait;
+  }
+
+  /**
+   * @param {number} kind
+   * @param {string | Buffer} message
+   * @param {(message: any) => Promise<void>} send
+   */
+  #queue(kind, message, send) {
+    const session = this.#session;
+    if (session._closed) return rejected(sessionClosed(session.sid));
+    return session._queue.message(kind, message, send);
+  }
+
+  #ping() {
+    const session = this.#session;
+    session._server._native.ping(session._slot);
+    return session._sent();
+  }
+
+  /** @param {string} text */
+  #sendUtf8(text) {
+    const error = this.#refusal(text);
+    if (error !== undefined) return rejected(error);
+    const session = this.#session;
+    session._server._functions.sendUtf8(session._slot, text);
+    return session._sent();
+  }
+
+  /** @param {Uint8Array} bytes */
+  #sendBinary(bytes) {
     if (bytes.byteLength > MAX_PAYLOAD) return rejected(payloadTooLarge(bytes.byteLength));
     const session = this.#session;
     if (session._closed) return rejected(sessionClosed(session.sid));
@@ -43,12 +91,12 @@ export class CAMPBase {
     return session._sent();
   }
 
-  /** @param {string} message */
-  SendError(message) {
-    const error = this.#refusal(message, "SendError");
+  /** @param {string} text */
+  #sendError(text) {
+    const error = this.#refusal(text);
     if (error !== undefined) return rejected(error);
     const session = this.#session;
-    session._server._functions.sendError(session._slot, message);
+    session._server._functions.sendError(session._slot, text);
     return session._sent();
   }
 
@@ -56,10 +104,8 @@ export class CAMPBase {
    * Why a text cannot be sent.
    *
    * @param {string} text
-   * @param {string} method
    */
-  #refusal(text, method) {
-    if (typeof text !== "string") return new TypeError(`${method} takes a string, not ${nameOf(text)}.`);
+  #refusal(text) {
     if (text.length > SURELY_FITS) {
       const bytes = Buffer.byteLength(text);
       if (bytes > MAX_PAYLOAD) return payloadTooLarge(bytes);

@@ -192,15 +192,22 @@ function pem(name, value) {
 
 /** Which sections of debug output the environment asks for. */
 function debugSections() {
-  const names = new Set((process.env.DEBUG ?? "").split(/[\s,]+/));
-  /** @param {string} name */
-  const on = (name) => names.has(name) || names.has("*");
   return {
-    debugServer: on("CAMP_SERVER"),
-    debugSession: on("CAMP_SERVER_SESSION"),
-    debugAck: on("CAMP_SERVER_ACK"),
-    debugBackpressure: on("CAMP_BACKPRESSURE"),
+    debugServer: debugSection("CAMP_SERVER"),
+    debugSession: debugSection("CAMP_SERVER_SESSION"),
+    debugAck: debugSection("CAMP_SERVER_ACK"),
+    debugBackpressure: debugSection("CAMP_BACKPRESSURE"),
   };
+}
+
+/**
+ * Whether the environment asks for a section of debug output.
+ *
+ * @param {string} name
+ */
+export function debugSection(name) {
+  const names = (process.env.DEBUG ?? "").split(/[\s,]+/);
+  return names.includes(name) || names.includes("*");
 }
 
 /**

@@ -1,5 +1,6 @@
 // Reads the log of a native server and hands each record to whom it concerns. The layout is that
 // of `src/node/record.rs`.
+import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
 
 /** Records read at once. A record is at most 4 KiB; larger payloads lie beside the log. */
 const CHUNK = 64 * 1024;
@@ -25,6 +26,11 @@ const VALIDATION_CANCELLED = 12;
 const LISTENING = 13;
 const FAILED = 14;
 const STOPPED = 15;
+const HELD_ASCII = 16;
+const HELD_UTF8 = 17;
+const HELD_BINARY = 18;
+const HELD_ERROR = 19;
+const HOOK_SET = 32;
 
 /**
  * One chunk serves all servers of the thread: it is emptied before another is read.
@@ -59,6 +65,8 @@ export class Records {
   /** A copy of the current chunk of which binary messages are views; made when the first one comes. */
   /** @type {Buffer | undefined} */
   #copy;
+  /** The number of the hooks that the held messages meet. */
+  #hookSet = 0;
 
   /**
    * @param {NativeFunctions} native
@@ -191,9 +199,43 @@ export class Records {
       case STOPPED:
         this.#receiver.stopped();
         break;
+      case HOOK_SET:
+        this.#hookSet = word32(i);
+        break;
+      case HELD_ASCII:
+      case HELD_UTF8:
+        this.#held(slot, UTF8_MESSAGE, chunk.utf8Slice(start, start + length));
+        break;
+      case HELD_ASCII | LARGE:
+      case HELD_UTF8 | LARGE:
+        this.#held(slot, UTF8_MESSAGE, this.#native.readText());
+        break;
+      case HELD_BINARY:
+        this.#held(slot, BINARY_MESSAGE, Buffer.from(chunk.subarray(start, start + length)));
+        break;
+      case HELD_BINARY | LARGE:
+        this.#held(slot, BINARY_MESSAGE, this.#largeBytes(length));
+        break;
+      case HELD_ERROR:
+        this.#held(slot, ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
+        break;
+      case HELD_ERROR | LARGE:
+        this.#held(slot, ERROR_MESSAGE, this.#native.readText());
+        break;
       default:
         throw new Error(`camp-server: record of unknown kind ${word & 0xff}`);
     }
+  }
+
+  /**
+   * A message whose hooks run before it is acknowledged.
+   *
+   * @param {number} slot
+   * @param {number} kind
+   * @param {string | Buffer} message
+   */
+  #held(slot, kind, message) {
+    this.#session(slot)?._held(this.#hookSet, kind, message);
   }
 
   /** @param {number} slot */

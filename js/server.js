@@ -1,6 +1,7 @@
 // The server: listens, validates clients, and owns their sessions.
 import { EventEmitter } from "node:events";
 import { CAMPError } from "./errors.js";
+import { Extensions } from "./extensions.js";
 import { createNativeServer } from "./native.js";
 import { policyName, readOptions } from "./options.js";
 import { Records } from "./records.js";
@@ -9,11 +10,14 @@ import { askValidator } from "./validation.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
 /** @typedef {import("../index.js").ICAMPWebsocketServerOptions} Options */
+/** @typedef {import("../index.js").ICAMPExtension} Extension */
 /** @typedef {import("node:net").AddressInfo} AddressInfo */
 
 export class CAMPWebsocketServer extends EventEmitter {
   #validator;
   #records;
+  /** The live ones. @type {Set<CAMPServerWebsocketSession>} */
+  #sessions = new Set();
   /** @type {AddressInfo | null} */
   #address = null;
   /** @type {Promise<void> | undefined} */
@@ -42,6 +46,9 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#dispatch = () => this.#dispatchNow();
     this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
     this._native = createNativeServer(settings, this.#dispatch);
+    this._extensions = new Extensions(this);
+    /** A bit for each kind of message that has send hooks. */
+    this._sendHooks = 0;
     /** @type {import("./native.js").NativeFunctions} */
     this._functions = /** @type {any} */ (this._native.functions());
     this.#records = new Records(this._functions, {
@@ -59,13 +66,23 @@ export class CAMPWebsocketServer extends EventEmitter {
     return this.#address;
   }
 
+  /** @param {Extension} extension */
+  RegisterExtension(extension) {
+    this._extensions.register(extension);
+  }
+
+  /** @param {Extension | string} extension */
+  UnregisterExtension(extension) {
+    this._extensions.unregister(extension);
+  }
+
+  /** @param {string} name */
+  GetExtension(name) {
+    return this._extensions.get(name);
+  }
+
   Destroy() {
-    this.#destroyed ??= new Promise((resolve) => {
-      this.#address = null;
-      if (this.#stopped) return resolve();
-      this.#onStopped = resolve;
-      this.#order(() => this._native.shutdown());
-    });
+    this.#destroyed ??= this.#shutDown().then(() => this._extensions.unregisterAll());
     return this.#destroyed;
   }
 
@@ -105,11 +122,33 @@ export class CAMPWebsocketServer extends EventEmitter {
     console.error(`camp-server: a listener of "${String(event)}" threw:`, error);
   }
 
+  /**
+   * @internal
+   * @param {CAMPServerWebsocketSession} session
+   */
+  _ended(session) {
+    this.#sessions.delete(session);
+  }
+
   /** @internal Sees to it that what was sent in this tick is handed over. */
   _schedule() {
     if (this.#unflushed) return;
     this.#unflushed = true;
     if (!this.#dispatching) process.nextTick(this.#flush);
+  }
+
+  async #shutDown() {
+    this.#address = null;
+    if (this.#stopped) return;
+    /** @type {Promise<void>} */
+    const stopped = new Promise((resolve) => { this.#onStopped = resolve; });
+    const waiting = [...this.#sessions].filter((session) => session._sendsWait);
+    if (waiting.length > 0) {
+      this.#order(() => this._native.stopAccepting());
+      await Promise.all(waiting.map((session) => session._whenSent()));
+    }
+    this.#order(() => this._native.shutdown());
+    await stopped;
   }
 
   /** @param {() => void} order */
@@ -143,6 +182,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   #onOpened(slot, sid, remote, token) {
     const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote);
+    this.#sessions.add(session);
     this.#emit("session", session);
     return session;
   }

@@ -3,6 +3,7 @@ import { EventEmitter } from "node:events";
 import { CAMPBase } from "./base.js";
 import { ackTimeout, dropped, sessionClosed } from "./errors.js";
 import { PendingSends } from "./pending.js";
+import { SendQueue } from "./send-queue.js";
 
 /** @typedef {import("./server.js").CAMPWebsocketServer} Server */
 
@@ -25,6 +26,8 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   #store;
   /** @type {PendingSends | undefined} */
   #pending;
+  /** @type {SendQueue | undefined} */
+  #queue;
   /** @type {{ promise: Promise<void>, resolve: () => void } | undefined} */
   #closing;
   #token;
@@ -46,6 +49,8 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     this._server = server;
     this._slot = slot;
     this._closed = false;
+    /** Whether a send waits in the queue; then all that follow do. */
+    this._sendsWait = false;
     this._remoteAddress = remoteAddress;
     this.#token = token;
   }
@@ -116,9 +121,15 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   /** @param {() => void} order */
   #end(order) {
     if (this._closed) return Promise.resolve();
+    if (this._sendsWait) this._queue.last(() => this.#order(order));
+    else this.#order(order);
+    return this.#whenClosed();
+  }
+
+  /** @param {() => void} order */
+  #order(order) {
     order();
     this._server._schedule();
-    return this.#whenClosed();
   }
 
   #whenClosed() {
@@ -130,6 +141,28 @@ export class CAMPServerWebsocketSession extends EventEmitter {
       this.#closing = { promise, resolve };
     }
     return this.#closing.promise;
+  }
+
+  /** @internal The sends that wait for their hooks, or behind one that does. */
+  get _queue() {
+    return (this.#queue ??= new SendQueue(this));
+  }
+
+  /** @internal Resolves once the sends that wait were sent or given up. */
+  _whenSent() {
+    return this._queue.last(() => {}).catch(() => {});
+  }
+
+  /**
+   * A message arrived that meets the receive hooks of this set.
+   *
+   * @internal
+   * @param {number} set
+   * @param {number} kind
+   * @param {string | Buffer} message
+   */
+  _held(set, kind, message) {
+    this._server._extensions.receive(this, set, kind, message);
   }
 
   /** @internal The promise of what was just sent. */
@@ -215,6 +248,8 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     // What was sent after the native side had closed is settled by nobody else.
     this.#pending?.rejectAll(sessionClosed(this.sid));
     this.#pending = undefined;
+    this.#queue?.fail(sessionClosed(this.sid));
+    this._server._ended(this);
     this._emit("closed");
     this.#closing?.resolve();
   }

@@ -68,7 +68,7 @@ export const emitter: EventEmitter = server;
 same<ReturnType<typeof server.address>, AddressInfo | null>();
 same<ReturnType<typeof server.Destroy>, Promise<void>>();
 same<ReturnType<(typeof server)[typeof Symbol.asyncDispose]>, Promise<void>>();
-same<keyof CAMPWebsocketServerEvents, "session" | "listening" | "error" | "listener-error">();
+same<keyof CAMPWebsocketServerEvents, "session" | "listening" | "error" | "listener-error" | "extension-error">();
 await once(server, "listening");
 server.once("listening", () => {}).off("listening", () => {}).removeAllListeners("session");
 server.on("session", async (session) => same<typeof session, CAMPServerWebsocketSession>());
@@ -84,8 +84,6 @@ server.on("sessions", () => {});
 server.on("listening", (port: number) => port);
 // @ts-expect-error made by CAMP() alone
 new CAMPWebsocketServer();
-// @ts-expect-error not there yet
-server.RegisterExtension;
 // @ts-expect-error not there yet
 server.http_server;
 

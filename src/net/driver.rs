@@ -80,8 +80,7 @@ impl Driver {
         early: &[u8],
     ) -> Self {
         let now = Instant::now();
-        let mut session = Session::new(sid, Role::Server, server.session_config.clone(), now);
-        session.set_hooks(server.hooks.get());
+        let session = Session::new(sid, Role::Server, server.session_config.clone(), now);
         Driver {
             intake: Intake::new(server.config.max_inbound_bytes),
             server,
@@ -147,7 +146,6 @@ impl Driver {
                 }
                 Order::Command(command) => session.handle(Input::Command(command), now),
                 Order::Verdict => session.handle(Input::Verdict, now),
-                Order::Hooks(hooks) => session.set_hooks(hooks),
             }
         });
         any
@@ -172,6 +170,7 @@ impl Driver {
                 Ok(Some(Ok(Incoming::Binary(frame)))) => {
                     self.server.config.trace.frame(Direction::In, &frame);
                     bytes += frame.len();
+                    self.session.set_hooks(self.server.config.hooks.get());
                     self.session.handle(Input::Frame(frame), now);
                 }
                 Ok(Some(Ok(Incoming::Close(frame)))) => {
@@ -227,7 +226,7 @@ impl Driver {
                 continue;
             }
             match &event {
-                Event::Message(payload) | Event::Held(payload) => self.intake.add(app, payload.len()),
+                Event::Message(payload) | Event::Held(payload, _) => self.intake.add(app, payload.len()),
                 Event::Dropped { kind, bytes } => {
                     let trace = self.server.config.trace;
                     trace.backpressure(self.session.sid(), format_args!("dropped {kind:?} of {bytes} bytes"));

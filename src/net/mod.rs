@@ -5,6 +5,7 @@
 
 mod driver;
 mod head;
+mod hooks;
 mod intake;
 mod listener;
 mod refusal;
@@ -17,6 +18,7 @@ mod transport;
 mod upgrade;
 mod websocket;
 
+pub use hooks::SharedHooks;
 pub use runtime::Runtime;
 pub use server::{Application, Opened, Server, ServerConfig};
 pub use sessions::{Counters, Slot};

@@ -12,12 +12,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 
+use super::hooks::SharedHooks;
 use super::listener;
 use super::sessions::{Counters, Order, Sessions, Slot};
 use super::tls::TlsConfig;
 use super::trace::Trace;
 use super::upgrade::{self, UpgradeId, UpgradeRequest};
-use crate::session::{Command, Config, Event, Hooks};
+use crate::session::{Command, Config, Event};
 
 /// How long to wait before accepting again when the system is out of sockets or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -42,6 +43,8 @@ pub struct ServerConfig {
     pub max_inbound_bytes: usize,
     /// What its sessions have in common.
     pub session: Config,
+    /// Which messages are [`Event::Held`].
+    pub hooks: Arc<SharedHooks>,
     /// Debug output.
     pub trace: Trace,
 }
@@ -92,14 +95,15 @@ pub struct Server {
     pub(super) app: Box<dyn Application>,
     pub(super) sessions: Sessions,
     validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
-    pub(super) hooks: Cell<Hooks>,
     next_upgrade: Cell<UpgradeId>,
     /// Connections between acceptance and session.
     handshakes: Cell<usize>,
     closing: Cell<bool>,
     stopped: Cell<bool>,
-    /// Notified when `closing` becomes true.
-    close: Notify,
+    /// No new sessions; true at the latest when `closing` is.
+    refusing: Cell<bool>,
+    /// Notified when `refusing` becomes true.
+    refuse: Notify,
 }
 
 impl Server {
@@ -111,12 +115,12 @@ impl Server {
             app: Box::new(app),
             sessions: Sessions::default(),
             validations: RefCell::default(),
-            hooks: Cell::default(),
             next_upgrade: Cell::new(0),
             handshakes: Cell::new(0),
             closing: Cell::new(false),
             stopped: Cell::new(false),
-            close: Notify::new(),
+            refusing: Cell::new(false),
+            refuse: Notify::new(),
         });
         tokio::task::spawn_local(server.clone().listen());
         server
@@ -141,15 +145,16 @@ impl Server {
         self.sessions.post(slot, Order::Verdict);
     }
 
-    /// From now on messages of these kinds are [`Event::Held`] in every session.
-    pub fn set_hooks(&self, hooks: Hooks) {
-        self.hooks.set(hooks);
-        self.sessions.for_each(|mailbox| mailbox.post(Order::Hooks(hooks)));
-    }
-
     /// The application has seen the session's `Closed` event and will not use the slot again.
     pub fn release(&self, slot: Slot) {
         self.sessions.release(slot);
+    }
+
+    /// Lets go of the port and refuses what has not become a session yet. Sessions live on.
+    pub fn stop_accepting(&self) {
+        if !self.refusing.replace(true) {
+            self.refuse.notify_waiters();
+        }
     }
 
     /// Stops accepting and closes every session; [`Application::stopped`] follows.
@@ -157,20 +162,20 @@ impl Server {
         if self.closing.replace(true) {
             return;
         }
-        self.close.notify_waiters();
+        self.stop_accepting();
         self.sessions.for_each(|mailbox| mailbox.post(Order::Command(Command::Close(SHUTDOWN.to_owned()))));
         self.stop_if_idle();
     }
 
-    /// Whether the server is being closed.
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing.get()
+    /// Whether no new sessions are taken.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.refusing.get()
     }
 
-    /// Resolves once the server is being closed.
-    pub(super) async fn closed(&self) {
-        let notified = self.close.notified();
-        if !self.is_closing() {
+    /// Resolves once the server accepts no more.
+    pub(super) async fn refuses(&self) {
+        let notified = self.refuse.notified();
+        if !self.is_refusing() {
             notified.await;
         }
     }
@@ -197,7 +202,7 @@ impl Server {
     /// Reports the stop once the server is closed and nothing is left.
     pub(super) fn stop_if_idle(&self) {
         let idle = self.sessions.live() == 0 && self.handshakes.get() == 0;
-        if self.is_closing() && idle && !self.stopped.replace(true) {
+        if self.closing.get() && idle && !self.stopped.replace(true) {
             self.app.stopped();
             self.app.commit();
         }
@@ -210,7 +215,7 @@ impl Server {
             Err(error) => Err(error),
         };
         match bound {
-            Ok(_) if self.is_closing() => {}
+            Ok(_) if self.is_refusing() => {}
             Ok((listener, address)) => {
                 trace.server(format_args!("listening on {address}"));
                 self.app.listening(address);
@@ -229,7 +234,7 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.closed() => return,
+                () = self.refuses() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {

@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use crate::session::{Command, Hooks};
+use crate::session::Command;
 
 /// Names a session between this layer and the application. It is not given to another session
 /// before the application has released it, after the session's `Closed` event.
@@ -48,7 +48,6 @@ pub(super) struct Mailbox {
 pub(super) enum Order {
     Command(Command),
     Verdict,
-    Hooks(Hooks),
 }
 
 impl Mailbox {

@@ -80,7 +80,7 @@ async fn secure(server: &Server, stream: TcpStream, remote: SocketAddr, deadline
             Ok(Err(error)) => server.config.trace.server(format_args!("TLS with {remote} failed: {error}")),
             Err(_) => server.config.trace.server(format_args!("TLS with {remote} took too long")),
         },
-        () = server.closed() => {}
+        () = server.refuses() => {}
     }
     None
 }
@@ -95,7 +95,7 @@ async fn negotiate(
     let mut buffer = Vec::new();
     let head = tokio::select! {
         head = timeout_at(deadline, read_head(transport, &mut buffer, server.config.max_header_bytes)) => head,
-        () = server.closed() => return Err(Refusal::ShuttingDown),
+        () = server.refuses() => return Err(Refusal::ShuttingDown),
     };
     let head = match head {
         Err(_) if buffer.is_empty() => return Ok(None),
@@ -163,7 +163,7 @@ async fn validate(
             Err(_) => Err(Refusal::ValidationTimeout),
         },
         () = gone(transport, buffer) => Err(Refusal::InvalidToken),
-        () = server.closed() => Err(Refusal::ShuttingDown),
+        () = server.refuses() => Err(Refusal::ShuttingDown),
     }
 }
 
@@ -190,6 +190,11 @@ async fn gone(transport: &mut Transport, buffer: &mut Vec<u8>) {
 
 async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {
     let Agreed { request, key, camp_offered, early } = agreed;
+    // The server may have been told to stop together with the answer.
+    if server.is_refusing() {
+        let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &Refusal::ShuttingDown, remote)).await;
+        return;
+    }
     // Another upgrade with this sid may have won while this one was validated.
     let Some((slot, mailbox)) = server.sessions.open(request.sid) else {
         server.config.trace.server(format_args!("refused {remote}: {}", Refusal::SessionExists.reason()));

@@ -1,5 +1,6 @@
 //! What the network layer tells, written into the log.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use super::log::{Log, LogWriter};
 use super::record::{self, Kind};
 use super::server::lock;
 use crate::net::{Application, Counters, Opened, Slot, UpgradeId, UpgradeRequest};
-use crate::session::{Event, Payload};
+use crate::session::{Event, Hooks, Payload};
 
 /// The figures of the live sessions, by slot; readable from the JavaScript thread.
 #[derive(Clone, Default)]
@@ -21,11 +22,21 @@ pub(super) struct JsApplication {
     shared: Arc<Log>,
     log: LogWriter,
     counters: LiveCounters,
+    /// The set of hooks that JavaScript was told of last.
+    hook_set: Cell<u32>,
 }
 
 impl JsApplication {
     pub(super) fn new(shared: Arc<Log>, counters: LiveCounters) -> Self {
-        JsApplication { log: LogWriter::new(shared.clone()), shared, counters }
+        JsApplication { log: LogWriter::new(shared.clone()), shared, counters, hook_set: Cell::new(0) }
+    }
+
+    fn held(&self, slot: Slot, payload: Payload, hooks: Hooks) {
+        let set = hooks.number();
+        if self.hook_set.replace(set) != set {
+            self.log.put(slot, Kind::HookSet, |out| record::put_words(out, &[set]));
+        }
+        self.log.put_bytes(slot, record::held_kind(&payload), bytes_of(payload));
     }
 }
 
@@ -63,7 +74,7 @@ impl Application for JsApplication {
     fn event(&self, slot: Slot, event: Event) {
         match event {
             Event::Message(payload) => self.log.put_bytes(slot, record::data_kind(&payload), bytes_of(payload)),
-            Event::Held(payload) => self.log.put_bytes(slot, record::held_kind(&payload), bytes_of(payload)),
+            Event::Held(payload, hooks) => self.held(slot, payload, hooks),
             other => {
                 let mut payload = Vec::new();
                 let kind = record::encode_event(&other, self.counters.bytes(slot), &mut payload);

@@ -1,11 +1,12 @@
 //! A server's options, as `js/options.js` has checked and completed them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
-use crate::net::{ServerConfig, TlsConfig, TlsError, Trace};
+use crate::net::{ServerConfig, SharedHooks, TlsConfig, TlsError, Trace};
 use crate::session::{Backpressure, Config, DropPolicy};
 
 /// All options of a server. Times in milliseconds, sizes in bytes.
@@ -51,7 +52,7 @@ pub struct NativeOptions {
 
 impl NativeOptions {
     /// The configuration of the network layer.
-    pub(super) fn into_config(self) -> Result<ServerConfig, TlsError> {
+    pub(super) fn into_config(self, hooks: Arc<SharedHooks>) -> Result<ServerConfig, TlsError> {
         let tls = match (&self.key, &self.cert) {
             (Some(key), Some(cert)) => Some(TlsConfig::from_pem(key, cert)?),
             _ => None,
@@ -79,6 +80,7 @@ impl NativeOptions {
                 },
                 ..Config::default()
             },
+            hooks,
             trace: Trace {
                 server: self.debug_server,
                 session: self.debug_session,

@@ -52,6 +52,8 @@ pub(super) enum Kind {
     HeldUtf8 = 17,
     HeldBinary = 18,
     HeldError = 19,
+    /// `[set u32]`: the number of the hooks that the held messages after it met, in any session.
+    HookSet = 32,
 }
 
 /// The kind under which a payload is delivered.
@@ -78,7 +80,7 @@ pub(super) fn held_kind(payload: &Payload) -> Kind {
 /// Payload of events that carry no message; `None` for those that do.
 pub(super) fn encode_event(event: &Event, (rx, tx): (u64, u64), out: &mut Vec<u8>) -> Option<Kind> {
     let kind = match event {
-        Event::Message(_) | Event::Held(_) => return None,
+        Event::Message(_) | Event::Held(..) => return None,
         Event::Connected => Kind::Connected,
         Event::Settled { first, count, outcome } => {
             put_words(out, &[*first, *count, outcome_number(*outcome)]);

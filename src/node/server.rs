@@ -12,7 +12,7 @@ use super::log::{Log, LogReader};
 use super::options::NativeOptions;
 use super::orders::{OrderKind, OrderQueue, OrderWriter};
 use super::raw::{self, Ends};
-use crate::net::{Runtime, Server};
+use crate::net::{Runtime, Server, SharedHooks};
 
 /// The I/O thread of one JavaScript environment: the main thread, or a worker.
 #[napi]
@@ -40,6 +40,7 @@ pub struct NativeServer {
     log: Arc<Log>,
     orders: Arc<OrderQueue>,
     counters: LiveCounters,
+    hooks: Arc<SharedHooks>,
 }
 
 #[napi]
@@ -48,7 +49,9 @@ impl NativeServer {
     /// disposed of, that keeps the process alive.
     #[napi(constructor)]
     pub fn new(core: &NativeCore, options: NativeOptions, wake: Function<(), ()>) -> Result<Self> {
-        let config = options.into_config().map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+        let hooks = Arc::<SharedHooks>::default();
+        let config =
+            options.into_config(hooks.clone()).map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
         let log = Log::new(wake.build_threadsafe_function::<()>().build()?);
         let orders = Arc::new(OrderQueue::default());
         let counters = LiveCounters::default();
@@ -61,7 +64,7 @@ impl NativeServer {
             });
         }
         let ends = Rc::new(Ends { orders: OrderWriter::new(orders.clone()), log: LogReader::new(log.clone()) });
-        Ok(NativeServer { ends, log, orders, counters })
+        Ok(NativeServer { ends, log, orders, counters, hooks })
     }
 
     /// The functions that are called once per message; see `raw`.
@@ -100,6 +103,25 @@ impl NativeServer {
     #[napi]
     pub fn validated(&self, upgrade: u32, accepted: bool) {
         self.ends.orders.put(upgrade, OrderKind::Validated, &[u8::from(accepted)]);
+    }
+
+    /// From now on messages of these kinds are held for their hooks: a bit for each kind, and from
+    /// the fourth on the number of the set.
+    #[napi]
+    pub fn set_hooks(&self, bits: u32) {
+        self.hooks.set(bits);
+    }
+
+    /// The hooks of a session's held message have run.
+    #[napi]
+    pub fn verdict(&self, slot: u32) {
+        self.ends.orders.put(slot, OrderKind::Verdict, &[]);
+    }
+
+    /// Accepts no more connections; sessions live on.
+    #[napi]
+    pub fn stop_accepting(&self) {
+        self.ends.orders.put(0, OrderKind::StopAccepting, &[]);
     }
 
     /// Stops accepting and closes every session.
