@@ -5,6 +5,9 @@ const KIB = 1024;
 const PLUG = 0xaa;
 const STOPPER = 0xbb;
 
+/** A busy kernel goes on growing its buffers for a while after it first took no more. */
+const SETTLED_MS = 700;
+
 /** Small watermarks, and timeouts that stay out of the way. */
 export function tight(backpressure = {}) {
   return {
@@ -25,7 +28,7 @@ export async function stall(session, peer) {
   for (let sent = 0; sent < 400; sent++) {
     session.base.SendBinary(Buffer.alloc(256 * KIB, PLUG));
     const written = session.base.Ping().then(() => true, () => true);
-    if (!(await Promise.race([written, delay(500).then(() => false)]))) {
+    if (!(await Promise.race([written, delay(SETTLED_MS).then(() => false)]))) {
       session.base.SendBinary(Buffer.alloc(200 * KIB, STOPPER));
       return;
     }
