@@ -29,7 +29,27 @@ export interface ITokenValidator {
      * rejection refuses it with `401 Unauthorized`, and so does an answer that takes longer than
      * `handshakeTimeoutMs`.
      */
-    validate(token: string): Promise<boolean> | boolean;
+    validate(token: string, request: CAMPUpgradeRequest): Promise<boolean> | boolean;
+}
+
+/** An upgrade request, as a validator sees it. Its parts are decoded when they are asked for. */
+export interface CAMPUpgradeRequest {
+    /** Path and query as sent. The query holds the token: do not log it. */
+    readonly url: string;
+    /**
+     * Header fields as in Node's `IncomingMessage.headers`: names in lower case; the values of a
+     * repeated field joined with `", "`, those of `cookie` with `"; "`.
+     */
+    readonly headers: Readonly<Record<string, string>>;
+    /** The client's IP address; an IPv4 one as such, also on an IPv6 socket. */
+    readonly remoteAddress: string;
+    /** The session id the client chose, a uint64. */
+    readonly sid: bigint;
+    /**
+     * Aborted when the answer is no longer wanted: the client has gone, `handshakeTimeoutMs` is over,
+     * or the server is destroyed.
+     */
+    readonly signal: AbortSignal;
 }
 
 /** Options of {@link CAMP}. An option that is missing or `undefined` takes its default. */
@@ -45,6 +65,26 @@ export interface ICAMPWebsocketServerOptions {
     port?: number | undefined;
     /** Host name or address to bind. Default: all interfaces, IPv6 and IPv4. */
     host?: string | undefined;
+    /** Only upgrade requests for this path are taken, others get a 404. Begins with `/`. Default: any path. */
+    path?: string | undefined;
+    /** Connections the system completes ahead of the server, 1 to 2147483647; it applies a maximum of its own. Default 511. */
+    backlog?: number | undefined;
+    /**
+     * Whether several processes may listen on the port, the system spreading connections over them;
+     * all of them must ask for it. Unix only: a `RangeError` on Windows. Default false.
+     */
+    reusePort?: boolean | undefined;
+    /**
+     * Most sessions at a time, those counted whose token is being validated; at least 1, `Infinity` for
+     * no bound. Default `Infinity`. A client beyond it gets a 503.
+     */
+    maxConnections?: number | undefined;
+    /**
+     * Origins that web pages may connect from, such as `"https://example.com"`: scheme, host and port
+     * unless it is the scheme's own, in upper or lower case. Others get a 403. Clients that name no
+     * origin, all but browsers, are let through. Default: all origins.
+     */
+    allowedOrigins?: readonly string[] | undefined;
     /** Key and certificate. With it the server speaks TLS (`wss://`), without it plain TCP. */
     ssl?: SSLOptions | undefined;
     /**

@@ -10,6 +10,9 @@ const MIB = 1024 * KIB;
 /** Longest time a timer can be set to, in milliseconds. */
 const MAX_MS = 2147483647;
 
+/** Largest number the system call takes; it uses less. */
+const MAX_BACKLOG = 2147483647;
+
 const POLICIES = /** @type {const} */ (["drop-oldest", "drop-newest", "dedupe-latest"]);
 
 /** @type {Record<string, BackpressureOpts>} */
@@ -36,13 +39,16 @@ const LEGACY = /** @type {const} */ ({
 export function readOptions(options = {}) {
   if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
   const { ssl } = options;
-  if (ssl !== undefined && (typeof ssl !== "object" || ssl === null)) throw wrongType("ssl", "an object", ssl);
   const queue = readBackpressure(options.backpressure);
   return {
     host: options.host === undefined ? undefined : text("host", options.host),
     port: integer("port", options.port, 8080, 0, 65535),
-    key: ssl && pem("ssl.key", ssl.key),
-    cert: ssl && pem("ssl.cert", ssl.cert),
+    backlog: integer("backlog", options.backlog, 511, 1, MAX_BACKLOG),
+    reusePort: reusePort(options.reusePort),
+    path: options.path === undefined ? undefined : path(options.path),
+    allowedOrigins: options.allowedOrigins === undefined ? undefined : origins(options.allowedOrigins),
+    maxConnections: size("maxConnections", options.maxConnections, Number.MAX_SAFE_INTEGER, 1),
+    ...(ssl === undefined ? undefined : readSsl(ssl)),
     keepAliveIntervalMs: number("keepAliveIntervalMs", options.keepAliveIntervalMs, 15000, 1, MAX_MS),
     ackTimeoutMs: number("ackTimeoutMs", options.ackTimeoutMs, 15000, 1, MAX_MS),
     handshakeTimeoutMs: number("handshakeTimeoutMs", options.handshakeTimeoutMs, 10000, 1, MAX_MS),
@@ -55,6 +61,15 @@ export function readOptions(options = {}) {
     dropPolicy: POLICIES.indexOf(queue.dropPolicy),
     ...debugSections(),
   };
+}
+
+/**
+ * @param {import("../index.js").SSLOptions} ssl
+ * @throws {TypeError} naming the option
+ */
+export function readSsl(ssl) {
+  if (typeof ssl !== "object" || ssl === null) throw wrongType("ssl", "an object", ssl);
+  return { key: pem("ssl.key", ssl.key), cert: pem("ssl.cert", ssl.cert) };
 }
 
 /**
@@ -155,6 +170,38 @@ function integer(name, value, fallback, min, max) {
   const checked = number(name, value, fallback, min, max);
   if (!Number.isInteger(checked)) throw new RangeError(`${name} must be a whole number, not ${checked}.`);
   return checked;
+}
+
+/** @param {unknown} value */
+function reusePort(value = false) {
+  if (typeof value !== "boolean") throw wrongType("reusePort", "a boolean", value);
+  if (value && process.platform === "win32") throw new RangeError("reusePort is not available on Windows.");
+  return value;
+}
+
+/** @param {unknown} value */
+function path(value) {
+  if (typeof value !== "string") throw wrongType("path", "a string", value);
+  if (!/^\/[^?#\s]*$/.test(value)) throw new RangeError(`path must begin with / and have no query, not ${show(value)}.`);
+  return value;
+}
+
+/**
+ * Origins as browsers write them: scheme and host in lower case, without a default port.
+ *
+ * @param {unknown} value
+ */
+function origins(value) {
+  if (!Array.isArray(value)) throw wrongType("allowedOrigins", "an array of strings", value);
+  return value.map((given) => {
+    if (typeof given !== "string") throw wrongType("allowedOrigins", "an array of strings", given);
+    if (given === "null") return given;
+    if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+\/?$/i.test(given) || !URL.canParse(given)) {
+      throw new RangeError(`allowedOrigins must hold origins such as "https://example.com", not ${show(given)}.`);
+    }
+    const { origin } = new URL(given);
+    return origin === "null" ? given.replace(/\/$/, "") : origin;
+  });
 }
 
 /**

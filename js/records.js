@@ -31,6 +31,7 @@ const HELD_UTF8 = 17;
 const HELD_BINARY = 18;
 const HELD_ERROR = 19;
 const HOOK_SET = 32;
+const REFUSED = 33;
 
 /**
  * One chunk serves all servers of the thread: it is emptied before another is read.
@@ -50,6 +51,7 @@ const floats = new Float64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
  * @property {(slot: number) => void} closed the session's end has been told; its slot may go
  * @property {(id: number, payload: Buffer) => void} validate
  * @property {(id: number) => void} validationCancelled
+ * @property {(status: number, remote: string, reason: string) => void} refused
  * @property {(port: number, family: number, address: string) => void} listening
  * @property {(code: string, message: string) => void} failed
  * @property {() => void} stopped
@@ -199,6 +201,12 @@ export class Records {
       case STOPPED:
         this.#receiver.stopped();
         break;
+      case REFUSED: {
+        const from = start + 8;
+        const remoteEnd = from + word32(i + 1);
+        this.#receiver.refused(word32(i), chunk.latin1Slice(from, remoteEnd), chunk.utf8Slice(remoteEnd, start + length));
+        break;
+      }
       case HOOK_SET:
         this.#hookSet = word32(i);
         break;

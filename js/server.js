@@ -6,7 +6,7 @@ import { createNativeServer } from "./native.js";
 import { policyName, readOptions } from "./options.js";
 import { Records } from "./records.js";
 import { CAMPServerWebsocketSession } from "./session.js";
-import { askValidator } from "./validation.js";
+import { Validations } from "./validation.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
 /** @typedef {import("../index.js").ICAMPWebsocketServerOptions} Options */
@@ -14,7 +14,7 @@ import { askValidator } from "./validation.js";
 /** @typedef {import("node:net").AddressInfo} AddressInfo */
 
 export class CAMPWebsocketServer extends EventEmitter {
-  #validator;
+  #validations;
   #records;
   /** The live ones. @type {Set<CAMPServerWebsocketSession>} */
   #sessions = new Set();
@@ -41,7 +41,9 @@ export class CAMPWebsocketServer extends EventEmitter {
     }
     super({ captureRejections: true });
     const settings = readOptions(options);
-    this.#validator = validator;
+    this.#validations = new Validations(validator, (id, accepted) => {
+      this.#order(() => this._native.validated(id, accepted));
+    });
     this.#flush = () => this.#flushNow();
     this.#dispatch = () => this.#dispatchNow();
     this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
@@ -54,8 +56,9 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#records = new Records(this._functions, {
       opened: (slot, sid, remote, token) => this.#onOpened(slot, sid, remote, token),
       closed: (slot) => this.#order(() => this._native.release(slot)),
-      validate: (id, payload) => this.#onValidate(id, payload),
-      validationCancelled: () => {},
+      validate: (id, payload) => this.#validations.ask(id, payload),
+      validationCancelled: (id) => this.#validations.cancel(id),
+      refused: () => {},
       listening: (port, family, address) => this.#onListening(port, family, address),
       failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
       stopped: () => this.#onStop(),
@@ -185,14 +188,6 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#sessions.add(session);
     this.#emit("session", session);
     return session;
-  }
-
-  /**
-   * @param {number} id
-   * @param {Buffer} payload
-   */
-  #onValidate(id, payload) {
-    askValidator(this.#validator, payload, (accepted) => this.#order(() => this._native.validated(id, accepted)));
   }
 
   /**

@@ -3,6 +3,7 @@
 //! Everything here runs on the [`Runtime`]'s thread; the [`Application`] is told of what happens
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
+mod counters;
 mod driver;
 mod head;
 mod hooks;
@@ -18,10 +19,12 @@ mod transport;
 mod upgrade;
 mod websocket;
 
+pub use counters::{Counters, FIGURES, Figures};
 pub use hooks::SharedHooks;
+pub use listener::ListenOptions;
 pub use runtime::Runtime;
-pub use server::{Application, Opened, Server, ServerConfig};
-pub use sessions::{Counters, Slot};
+pub use server::{Application, Opened, Refused, Server, ServerConfig};
+pub use sessions::Slot;
 pub use tls::{TlsConfig, TlsError};
 pub use trace::Trace;
 pub use upgrade::{UpgradeId, UpgradeRequest};

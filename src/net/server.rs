@@ -12,9 +12,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 
+use super::counters::Counters;
 use super::hooks::SharedHooks;
-use super::listener;
-use super::sessions::{Counters, Order, Sessions, Slot};
+use super::listener::{self, ListenOptions};
+use super::refusal::Refusal;
+use super::sessions::{Order, Sessions, Slot};
 use super::tls::TlsConfig;
 use super::trace::Trace;
 use super::upgrade::{self, UpgradeId, UpgradeRequest};
@@ -33,6 +35,14 @@ pub struct ServerConfig {
     pub host: Option<String>,
     /// Port to bind; 0 lets the system choose.
     pub port: u16,
+    /// How the system is to listen.
+    pub listen: ListenOptions,
+    /// The path that upgrade requests must name; any when `None`.
+    pub path: Option<String>,
+    /// Origins that browsers may connect from; any when `None`.
+    pub allowed_origins: Option<Vec<String>>,
+    /// Most sessions at a time, those counted whose token is being validated.
+    pub max_connections: usize,
     /// TLS, or plain TCP when `None`.
     pub tls: Option<TlsConfig>,
     /// How long a connection may take from its acceptance to its session.
@@ -59,6 +69,8 @@ pub trait Application {
     fn validate(&self, id: UpgradeId, request: &UpgradeRequest);
     /// The client of that request has given up, or its time is over; no answer is needed.
     fn validation_cancelled(&self, id: UpgradeId);
+    /// An upgrade request was refused.
+    fn refused(&self, refused: &Refused<'_>);
     /// A session begins. Its slot is in use until [`Server::release`].
     fn opened(&self, slot: Slot, session: Opened);
     /// Something happened in a session.
@@ -86,6 +98,17 @@ pub struct Opened {
     pub remote: SocketAddr,
     /// Its live figures.
     pub counters: Arc<Counters>,
+}
+
+/// What is known of a request that was refused.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// The client's address.
+    pub remote: SocketAddr,
+    /// The status line's code.
+    pub status: u16,
+    /// The reason in words.
+    pub reason: &'a str,
 }
 
 /// A server on the I/O thread. Connections that are being accepted keep it alive.
@@ -180,6 +203,18 @@ impl Server {
         }
     }
 
+    /// Whether no further session may begin.
+    pub(super) fn is_full(&self) -> bool {
+        self.sessions.live() + self.validations.borrow().len() >= self.config.max_connections
+    }
+
+    /// Tells of a refusal.
+    pub(super) fn report_refusal(&self, refusal: &Refusal, remote: SocketAddr) {
+        self.config.trace.server(format_args!("refused {remote}: {}", refusal.reason()));
+        self.app.refused(&Refused { remote, status: refusal.status_code(), reason: refusal.reason() });
+        self.app.commit();
+    }
+
     /// Asks the application about a token. The receiver fails when nobody will answer.
     pub(super) fn ask(&self, request: &UpgradeRequest) -> (UpgradeId, oneshot::Receiver<bool>) {
         let id = self.next_upgrade.get();
@@ -210,7 +245,7 @@ impl Server {
 
     async fn listen(self: Rc<Self>) {
         let trace = self.config.trace;
-        let bound = match listener::bind(self.config.host.as_deref(), self.config.port).await {
+        let bound = match listener::bind(self.config.host.as_deref(), self.config.port, self.config.listen).await {
             Ok(listener) => listener.local_addr().map(|address| (listener, address)),
             Err(error) => Err(error),
         };

@@ -56,7 +56,7 @@ pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketA
         Ok(Some(agreed)) => open(&server, transport, agreed, remote).await,
         Ok(None) => {}
         Err(refusal) => {
-            server.config.trace.server(format_args!("refused {remote}: {}", refusal.reason()));
+            server.report_refusal(&refusal, remote);
             // The client may be gone: nobody is left to tell.
             let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
         }
@@ -109,9 +109,18 @@ async fn negotiate(
         return Err(Refusal::NotAnUpgrade);
     }
     let key = head.websocket_key()?.to_owned();
+    if server.config.path.as_deref().is_some_and(|path| !head.is_for(path)) {
+        return Err(Refusal::WrongPath);
+    }
+    if server.config.allowed_origins.as_deref().is_some_and(|allowed| !head.comes_from(allowed)) {
+        return Err(Refusal::WrongOrigin);
+    }
     let credentials = head.credentials()?;
     if server.sessions.is_live(credentials.sid) {
         return Err(Refusal::SessionExists);
+    }
+    if server.is_full() {
+        return Err(Refusal::Full);
     }
     let camp_offered = head.offers_camp();
     let request = UpgradeRequest {
@@ -191,15 +200,18 @@ async fn gone(transport: &mut Transport, buffer: &mut Vec<u8>) {
 async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {
     let Agreed { request, key, camp_offered, early } = agreed;
     // The server may have been told to stop together with the answer.
-    if server.is_refusing() {
-        let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &Refusal::ShuttingDown, remote)).await;
-        return;
-    }
     // Another upgrade with this sid may have won while this one was validated.
-    let Some((slot, mailbox)) = server.sessions.open(request.sid) else {
-        server.config.trace.server(format_args!("refused {remote}: {}", Refusal::SessionExists.reason()));
-        let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &Refusal::SessionExists, remote)).await;
-        return;
+    let claimed = match server.is_refusing() {
+        true => Err(Refusal::ShuttingDown),
+        false => server.sessions.open(request.sid).ok_or(Refusal::SessionExists),
+    };
+    let (slot, mailbox) = match claimed {
+        Ok(claimed) => claimed,
+        Err(refusal) => {
+            server.report_refusal(&refusal, remote);
+            let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
+            return;
+        }
     };
     server.config.trace.server(format_args!("session {} of {remote} opened", request.sid));
     let protocol = if camp_offered { "Sec-WebSocket-Protocol: camp\r\n" } else { "" };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
-use crate::net::{ServerConfig, SharedHooks, TlsConfig, TlsError, Trace};
+use crate::net::{ListenOptions, ServerConfig, SharedHooks, TlsConfig, TlsError, Trace};
 use crate::session::{Backpressure, Config, DropPolicy};
 
 /// All options of a server. Times in milliseconds, sizes in bytes.
@@ -16,6 +16,16 @@ pub struct NativeOptions {
     pub host: Option<String>,
     /// Port to bind.
     pub port: u16,
+    /// `backlog`
+    pub backlog: i32,
+    /// `reusePort`
+    pub reuse_port: bool,
+    /// `path`
+    pub path: Option<String>,
+    /// `allowedOrigins`, as browsers write them
+    pub allowed_origins: Option<Vec<String>>,
+    /// `maxConnections`
+    pub max_connections: f64,
     /// PEM private key; with `cert`, or neither.
     pub key: Option<Uint8Array>,
     /// PEM certificate chain.
@@ -60,6 +70,10 @@ impl NativeOptions {
         Ok(ServerConfig {
             host: self.host,
             port: self.port,
+            listen: ListenOptions { backlog: self.backlog, reuse_port: self.reuse_port },
+            path: self.path,
+            allowed_origins: self.allowed_origins,
+            max_connections: size(self.max_connections),
             tls,
             handshake_timeout: millis(self.handshake_timeout_ms),
             max_header_bytes: size(self.max_header_bytes),
