@@ -200,6 +200,27 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
     private constructor();
     /** The address the server listens on; `null` before `listening` and once it is destroyed. */
     address(): AddressInfo | null;
+    /** The live sessions in the order in which they began: iterable any number of times, with their number as `size`. */
+    readonly sessions: SessionList;
+    /** Figures of all sessions together, those that have ended included in what is counted. */
+    stats(): ServerStats;
+    /** {@link stats} in the text format of Prometheus; every name begins with `camp_`. */
+    metrics(): string;
+    /**
+     * Replaces key and certificate: TLS handshakes from now on use them, no session is dropped.
+     * @throws {Error} something that is no PEM key and certificate, or not a pair; the old ones stay in
+     * force. Also when the server was started without `ssl`.
+     * @throws {TypeError} a key or certificate that is neither Buffer nor string
+     */
+    SetSecureContext(ssl: SSLOptions): void;
+    /**
+     * Ends the server without hurry, for a rolling deploy: it lets go of the port at once, closes each
+     * session gracefully once what was sent to it has been acknowledged, and is destroyed when all are
+     * gone or `timeoutMs` is over, whichever comes first. Resolves when that is done.
+     * @param timeoutMs milliseconds, 0 to 2147483647. Default 10000.
+     * A bad `timeoutMs` rejects with a `TypeError` or `RangeError`.
+     */
+    Drain(timeoutMs?: number): Promise<void>;
     /**
      * Adds an extension behind those already registered; its `on_register` is called. From then on its
      * hooks see every message of every session.
@@ -223,6 +244,67 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
     Destroy(): Promise<void>;
     /** `await using server = CAMP(...)` ends with {@link Destroy}. */
     [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * What the channels of `node:diagnostics_channel` tell, by name. They are the same for all servers of
+ * the process; without a subscriber they cost nothing.
+ */
+export interface CAMPDiagnosticsChannels {
+    /** A session begins. */
+    "camp-server:session": { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession };
+    /** A session is over, with the WebSocket close code (1006: the connection broke) and reason. */
+    "camp-server:closed": { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession; code: number; reason: string };
+    /** A request was refused with this HTTP status. */
+    "camp-server:refused": { server: CAMPWebsocketServer; status: number; reason: string; remoteAddress: string };
+    /** The drop policy removed or refused a message. */
+    "camp-server:dropped": DroppedFrame & { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession };
+}
+
+/** Figures of one session or of several: counts from the begin, and how things stand. */
+export interface CommonStats {
+    /** Bytes of CAMP frames received so far. */
+    bytesReceived: number;
+    /** Bytes of CAMP frames sent so far. */
+    bytesSent: number;
+    /** CAMP frames received so far. */
+    framesReceived: number;
+    /** CAMP frames sent so far. */
+    framesSent: number;
+    /** Text, binary and error messages received so far. */
+    messagesReceived: number;
+    /** Messages that the drop policy removed or refused so far. */
+    messagesDropped: number;
+    /** Messages that were not acknowledged in time so far. */
+    ackTimeouts: number;
+    /** Bytes handed to the socket and not yet written, now. */
+    bytesInFlight: number;
+    /** Bytes waiting behind the high watermark, now. */
+    bytesQueued: number;
+    /** Frames waiting behind the high watermark, now. */
+    framesQueued: number;
+}
+
+/** What {@link CAMPServerWebsocketSession.stats} gives. */
+export interface SessionStats extends CommonStats {
+    /** Mean round-trip time in milliseconds, exponentially weighted; -1 before the first sample. */
+    rttMs: number;
+}
+
+/** What {@link CAMPWebsocketServer.stats} gives. */
+export interface ServerStats extends CommonStats {
+    /** Live sessions, now. */
+    sessions: number;
+    /** Sessions opened so far. */
+    sessionsOpened: number;
+    /** Requests refused so far. */
+    refused: number;
+}
+
+/** The live sessions of a server. */
+export interface SessionList extends Iterable<CAMPServerWebsocketSession> {
+    /** How many there are. */
+    readonly size: number;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -279,6 +361,8 @@ export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocke
     readonly tx: number;
     /** Sending messages. */
     readonly base: CAMPBase;
+    /** Figures of this session; once it is closed, the last ones. */
+    stats(): SessionStats;
     /** Stores `value` under `key` for the life of this session object. */
     Set(key: string, value: any): void;
     /**
@@ -313,14 +397,28 @@ export interface CAMPBase {
     /** Sends a `ping`. Resolves once it is written to the socket. */
     Ping(): Promise<void>;
     /** Sends text, at most 1 MiB as UTF-8. Resolves when the peer has acknowledged it. */
-    SendUTF8(data: string): Promise<void>;
+    SendUTF8(data: string, options?: SendOptions): Promise<void>;
     /**
      * Sends bytes, at most 1 MiB. They are copied before the call returns: the caller may reuse
      * the memory at once. Resolves when the peer has acknowledged them.
      */
-    SendBinary(data: NodeJS.ArrayBufferView | ArrayBuffer): Promise<void>;
+    SendBinary(data: NodeJS.ArrayBufferView | ArrayBuffer, options?: SendOptions): Promise<void>;
     /** Sends an error message, at most 1 MiB as UTF-8. Resolves when the peer has acknowledged it. */
-    SendError(message: string): Promise<void>;
+    SendError(message: string, options?: SendOptions): Promise<void>;
+}
+
+/**
+ * Bounds on the wait for an acknowledgement. A message that still waits for the hooks of an extension
+ * is not sent any more; one that is on its way cannot be called back.
+ */
+export interface SendOptions {
+    /** Aborts the wait: the promise rejects with an `AbortError` whose `cause` is the signal's reason. */
+    signal?: AbortSignal | undefined;
+    /**
+     * Milliseconds from the call until the promise rejects with `ERR_CAMP_ACK_TIMEOUT`, 1 to 2147483647.
+     * Default: `ackTimeoutMs` of the server, counted from when the message was written, applies alone.
+     */
+    timeoutMs?: number | undefined;
 }
 
 // ---------------------------------------------------------------------------------------------

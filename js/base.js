@@ -1,8 +1,11 @@
 // The `base` namespace of a session: text, binary and error messages, and pings.
 import { MAX_PAYLOAD, payloadTooLarge, sessionClosed } from "./errors.js";
 import { BINARY, ERROR, UTF8 } from "./extensions.js";
+import { within } from "./send-options.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
+/** @typedef {import("./send-options.js").SendOptions} SendOptions */
+/** @typedef {import("./send-options.js").Bounds} Bounds */
 
 /** A UTF-16 unit becomes at most three bytes of UTF-8: up to this length a text always fits. */
 const SURELY_FITS = Math.floor(MAX_PAYLOAD / 3);
@@ -22,28 +25,64 @@ export class CAMPBase {
     return this.#ping();
   }
 
-  /** @param {string} data */
-  SendUTF8(data) {
+  /**
+   * @param {string} data
+   * @param {SendOptions} [options]
+   */
+  SendUTF8(data, options) {
+    if (options !== undefined) return within(options, (bounds) => this.#text(data, bounds));
+    return this.#text(data);
+  }
+
+  /**
+   * @param {NodeJS.ArrayBufferView | ArrayBuffer} data
+   * @param {SendOptions} [options]
+   */
+  SendBinary(data, options) {
+    if (options !== undefined) return within(options, (bounds) => this.#binary(data, bounds));
+    return this.#binary(data);
+  }
+
+  /**
+   * @param {string} message
+   * @param {SendOptions} [options]
+   */
+  SendError(message, options) {
+    if (options !== undefined) return within(options, (bounds) => this.#error(message, bounds));
+    return this.#error(message);
+  }
+
+  /**
+   * @param {string} data
+   * @param {Bounds} [bounds]
+   */
+  #text(data, bounds) {
     if (typeof data !== "string") return rejected(new TypeError(`SendUTF8 takes a string, not ${nameOf(data)}.`));
-    if (this.#waits(UTF8)) return this.#queue(UTF8, data, (text) => this.#sendUtf8(text));
+    if (this.#waits(UTF8)) return this.#queue(UTF8, data, (text) => this.#sendUtf8(text), bounds);
     return this.#sendUtf8(data);
   }
 
-  /** @param {NodeJS.ArrayBufferView | ArrayBuffer} data */
-  SendBinary(data) {
+  /**
+   * @param {NodeJS.ArrayBufferView | ArrayBuffer} data
+   * @param {Bounds} [bounds]
+   */
+  #binary(data, bounds) {
     const bytes = data instanceof Uint8Array ? data : bytesOf(data);
     if (bytes === undefined) {
       return rejected(new TypeError(`SendBinary takes a Buffer, TypedArray, DataView or ArrayBuffer, not ${nameOf(data)}.`));
     }
     // The caller may reuse its memory at once.
-    if (this.#waits(BINARY)) return this.#queue(BINARY, Buffer.from(bytes), (copy) => this.#sendBinary(copy));
+    if (this.#waits(BINARY)) return this.#queue(BINARY, Buffer.from(bytes), (copy) => this.#sendBinary(copy), bounds);
     return this.#sendBinary(bytes);
   }
 
-  /** @param {string} message */
-  SendError(message) {
+  /**
+   * @param {string} message
+   * @param {Bounds} [bounds]
+   */
+  #error(message, bounds) {
     if (typeof message !== "string") return rejected(new TypeError(`SendError takes a string, not ${nameOf(message)}.`));
-    if (this.#waits(ERROR)) return this.#queue(ERROR, message, (text) => this.#sendError(text));
+    if (this.#waits(ERROR)) return this.#queue(ERROR, message, (text) => this.#sendError(text), bounds);
     return this.#sendError(message);
   }
 
@@ -60,11 +99,13 @@ export class CAMPBase {
    * @param {number} kind
    * @param {string | Buffer} message
    * @param {(message: any) => Promise<void>} send
+   * @param {Bounds} [bounds]
    */
-  #queue(kind, message, send) {
+  #queue(kind, message, send, bounds) {
     const session = this.#session;
     if (session._closed) return rejected(sessionClosed(session.sid));
-    return session._queue.message(kind, message, send);
+    // Nobody waits any more for what was given up while its hooks ran.
+    return session._queue.message(kind, message, (left) => (bounds?.over ? Promise.resolve() : send(left)));
   }
 
   #ping() {

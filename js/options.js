@@ -150,9 +150,9 @@ function policy(name, value, fallback) {
  * @param {unknown} value
  * @param {number} fallback
  * @param {number} min
- * @param {number} max
+ * @param {number} [max]
  */
-function number(name, value, fallback, min, max) {
+export function number(name, value, fallback, min, max = MAX_MS) {
   if (value === undefined) return fallback;
   if (typeof value !== "number") throw wrongType(name, "a number", value);
   if (!(value >= min && value <= max)) throw new RangeError(`${name} must be ${min} to ${max}, not ${value}.`);

@@ -177,7 +177,7 @@ export class Records {
       case CLOSED: {
         const session = this.#session(slot);
         this.#sessions[slot] = undefined;
-        session?._end(float(f), float(f + 1));
+        session?._end(float(f), float(f + 1), word32(i + 4), chunk.utf8Slice(start + 20, start + length));
         this.#receiver.closed(slot);
         break;
       }

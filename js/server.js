@@ -1,11 +1,14 @@
 // The server: listens, validates clients, and owns their sessions.
 import { EventEmitter } from "node:events";
+import { refusedChannel, sessionChannel } from "./diagnostics.js";
 import { CAMPError } from "./errors.js";
 import { Extensions } from "./extensions.js";
 import { createNativeServer } from "./native.js";
-import { policyName, readOptions } from "./options.js";
+import { number, policyName, readOptions, readSsl } from "./options.js";
 import { Records } from "./records.js";
+import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
+import { prometheusText, serverStats } from "./stats.js";
 import { Validations } from "./validation.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
@@ -13,11 +16,19 @@ import { Validations } from "./validation.js";
 /** @typedef {import("../index.js").ICAMPExtension} Extension */
 /** @typedef {import("node:net").AddressInfo} AddressInfo */
 
+/** Milliseconds that draining takes at most by default. */
+const DRAIN_MS = 10000;
+
+/** What BYE says to the sessions of a server that ends. */
+const SHUTDOWN = "Server shutdown.";
+
 export class CAMPWebsocketServer extends EventEmitter {
   #validations;
   #records;
   /** The live ones. @type {Set<CAMPServerWebsocketSession>} */
   #sessions = new Set();
+  #sessionList = new SessionList(this.#sessions);
+  #draining = false;
   /** @type {AddressInfo | null} */
   #address = null;
   /** @type {Promise<void> | undefined} */
@@ -58,7 +69,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       closed: (slot) => this.#order(() => this._native.release(slot)),
       validate: (id, payload) => this.#validations.ask(id, payload),
       validationCancelled: (id) => this.#validations.cancel(id),
-      refused: () => {},
+      refused: (status, remoteAddress, reason) => this.#onRefused(status, remoteAddress, reason),
       listening: (port, family, address) => this.#onListening(port, family, address),
       failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
       stopped: () => this.#onStop(),
@@ -67,6 +78,24 @@ export class CAMPWebsocketServer extends EventEmitter {
 
   address() {
     return this.#address;
+  }
+
+  get sessions() {
+    return this.#sessionList;
+  }
+
+  stats() {
+    return serverStats(this.#sessions.size, this._native.totals());
+  }
+
+  metrics() {
+    return prometheusText(this.stats());
+  }
+
+  /** @param {import("../index.js").SSLOptions} ssl */
+  SetSecureContext(ssl) {
+    const { key, cert } = readSsl(ssl);
+    if (!this._native.setTls(key, cert)) throw new Error("SetSecureContext: this server was started without ssl.");
   }
 
   /** @param {Extension} extension */
@@ -82,6 +111,20 @@ export class CAMPWebsocketServer extends EventEmitter {
   /** @param {string} name */
   GetExtension(name) {
     return this._extensions.get(name);
+  }
+
+  /** @param {number} [timeoutMs] */
+  async Drain(timeoutMs) {
+    const limit = number("timeoutMs", timeoutMs, DRAIN_MS, 0);
+    this.#draining = true;
+    this.#address = null;
+    this.#order(() => this._native.stopAccepting());
+    /** @type {NodeJS.Timeout | undefined} */
+    let timer;
+    const late = new Promise((resolve) => { timer = setTimeout(resolve, limit); });
+    await Promise.race([late, this.#drainSessions()]);
+    clearTimeout(timer);
+    await this.Destroy();
   }
 
   Destroy() {
@@ -154,6 +197,10 @@ export class CAMPWebsocketServer extends EventEmitter {
     await stopped;
   }
 
+  async #drainSessions() {
+    await Promise.all([...this.#sessions].map((session) => session._drain(SHUTDOWN)));
+  }
+
   /** @param {() => void} order */
   #order(order) {
     if (this.#stopped) return;
@@ -186,8 +233,20 @@ export class CAMPWebsocketServer extends EventEmitter {
   #onOpened(slot, sid, remote, token) {
     const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote);
     this.#sessions.add(session);
+    if (sessionChannel.hasSubscribers) sessionChannel.publish({ server: this, session });
     this.#emit("session", session);
+    // It had been let in when draining began.
+    if (this.#draining) void session._drain(SHUTDOWN);
     return session;
+  }
+
+  /**
+   * @param {number} status
+   * @param {string} remoteAddress
+   * @param {string} reason
+   */
+  #onRefused(status, remoteAddress, reason) {
+    if (refusedChannel.hasSubscribers) refusedChannel.publish({ server: this, status, reason, remoteAddress });
   }
 
   /**
@@ -196,7 +255,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {string} address
    */
   #onListening(port, family, address) {
-    if (this.#destroyed !== undefined) return;
+    if (this.#destroyed !== undefined || this.#draining) return;
     this.#address = { port, family: `IPv${family}`, address };
     this.#emit("listening");
   }

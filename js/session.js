@@ -1,9 +1,11 @@
 // One connected client.
 import { EventEmitter } from "node:events";
 import { CAMPBase } from "./base.js";
+import { closedChannel, droppedChannel } from "./diagnostics.js";
 import { ackTimeout, dropped, sessionClosed } from "./errors.js";
 import { PendingSends } from "./pending.js";
 import { SendQueue } from "./send-queue.js";
+import { sessionStats } from "./stats.js";
 
 /** @typedef {import("./server.js").CAMPWebsocketServer} Server */
 
@@ -34,6 +36,8 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   /** Final figures, once closed. */
   #rx = 0;
   #tx = 0;
+  /** @type {number[] | undefined} */
+  #figures;
 
   /**
    * @internal
@@ -65,6 +69,10 @@ export class CAMPServerWebsocketSession extends EventEmitter {
 
   get tx() {
     return this._closed ? this.#tx : this._server._native.counters(this._slot)[1];
+  }
+
+  stats() {
+    return sessionStats(this.#figures ?? this._server._native.figures(this._slot));
   }
 
   get base() {
@@ -154,6 +162,18 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   }
 
   /**
+   * Closes once what was sent so far has been acknowledged, or given up.
+   *
+   * @internal
+   * @param {string} reason
+   */
+  async _drain(reason) {
+    if (this._sendsWait) await this._whenSent();
+    await this.#pending?.settled();
+    await this.Close(reason);
+  }
+
+  /**
    * A message arrived that meets the receive hooks of this set.
    *
    * @internal
@@ -219,7 +239,9 @@ export class CAMPServerWebsocketSession extends EventEmitter {
    * @param {number} bytes
    */
   _dropped(kind, bytes) {
-    this._emit("dropped", { type: DATA_TYPES[kind], bytes, policy: this._server._settings.dropPolicy });
+    const frame = { type: DATA_TYPES[kind], bytes, policy: this._server._settings.dropPolicy };
+    if (droppedChannel.hasSubscribers) droppedChannel.publish({ server: this._server, session: this, ...frame });
+    this._emit("dropped", frame);
   }
 
   /**
@@ -240,8 +262,11 @@ export class CAMPServerWebsocketSession extends EventEmitter {
    * @internal
    * @param {number} rx
    * @param {number} tx
+   * @param {number} code
+   * @param {string} reason
    */
-  _end(rx, tx) {
+  _end(rx, tx, code, reason) {
+    this.#figures = this._server._native.figures(this._slot);
     this._closed = true;
     this.#rx = rx;
     this.#tx = tx;
@@ -250,6 +275,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     this.#pending = undefined;
     this.#queue?.fail(sessionClosed(this.sid));
     this._server._ended(this);
+    if (closedChannel.hasSubscribers) closedChannel.publish({ server: this._server, session: this, code, reason });
     this._emit("closed");
     this.#closing?.resolve();
   }

@@ -89,6 +89,12 @@ pub struct Counters {
 }
 
 impl Counters {
+    pub(super) fn new() -> Self {
+        let counters = Counters::default();
+        counters.set(&Figures { rtt_ms: -1.0, ..Figures::default() });
+        counters
+    }
+
     /// Bytes of CAMP frames received and sent.
     pub fn bytes(&self) -> (u64, u64) {
         (get(&self.bytes_rx), get(&self.bytes_tx))

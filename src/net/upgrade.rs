@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::counters::Counters;
 use super::driver::Driver;
 use super::head::Head;
 use super::refusal::Refusal;
@@ -222,7 +223,7 @@ async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, rem
     );
     // A client that does not take the response in time is found out by the driver.
     let _ = timeout(server.config.handshake_timeout, transport.write_all(response.as_bytes())).await;
-    let counters = std::sync::Arc::default();
+    let counters = std::sync::Arc::new(Counters::new());
     let opened = Opened { sid: request.sid, token: request.token, remote, counters: std::sync::Arc::clone(&counters) };
     server.app.opened(slot, opened);
     server.app.commit();
