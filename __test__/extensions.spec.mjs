@@ -1,6 +1,7 @@
 // Extensions: their hooks on the way in and out.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Child } from "./support/child.mjs";
 import { MAX_PAYLOAD } from "./support/frames.mjs";
 import { Peer, freshSid } from "./support/peer.mjs";
 import { openPair, openSession, record, rejection, startServer } from "./support/server.mjs";
@@ -461,4 +462,60 @@ test("Destroy unregisters every extension, after the last message", async (t) =>
   await server.Destroy();
   assert.deepEqual(calls, ["closed", "a", "b"]);
   assert.equal(server.GetExtension("a"), null);
+});
+
+test("with receive hooks, too, the ACK goes out before what a listener answers", async (t) => {
+  const { server, session, peer } = await openPair(t);
+  server.RegisterExtension({ name: "x", on_receive_utf8: async () => true, on_receive_binary: () => true });
+  session.on("message-utf8", (text) => void session.base.SendUTF8(text));
+  session.on("message-binary", () => void session.base.SendUTF8("binary"));
+  const from = peer.frames.length;
+  peer.sendText("text");
+  await peer.until(() => peer.texts().length === 1);
+  peer.sendBinary([1]);
+  await peer.until(() => peer.texts().length === 2);
+  assert.deepEqual(peer.frames.slice(from).map((frame) => frame.type), ["ACK", "UTF8DATA", "ACK", "UTF8DATA"]);
+});
+
+test("closing waits 5 seconds for a send hook that hangs, and no longer", async (t) => {
+  const running = await startServer(t);
+  running.server.RegisterExtension({ name: "x", before_send_utf8: () => new Promise(() => {}) });
+  const closing = await openSession(running);
+  const destroyed = await openSession(running);
+  const sends = [closing, destroyed].map(({ session }) => rejection(session.base.SendUTF8("hangs"), 8000));
+  const ping = rejection(closing.session.base.Ping(), 8000);
+  const began = performance.now();
+  await Promise.all([closing.session.Close("done"), running.server.Destroy()]);
+  const took = performance.now() - began;
+  assert.ok(took > 4900 && took < 7000, `${took} ms`);
+  for (const error of await Promise.all([...sends, ping])) assert.equal(error.code, "ERR_CAMP_SESSION_CLOSED");
+  await Promise.all([closing.peer.closed, destroyed.peer.closed]);
+  assert.deepEqual([closing.peer.of("BYE")[0].reason, destroyed.peer.of("BYE")[0].reason], ["done", "Server shutdown."]);
+});
+
+test("an extension that fails at everything does not end the process", async (t) => {
+  for (const listen of [undefined, "throw", "reject"]) {
+    const child = Child.start(t, "failing-extension.mjs", { listen });
+    const { port } = await child.report("listening");
+    const peer = await Peer.connect({ port, sid: freshSid() });
+    await peer.ready();
+    await peer.echo("hello");
+    child.command("destroy");
+    await child.report("destroyed");
+    assert.deepEqual(await child.exit(), { code: 0, signal: null });
+    assert.equal(child.stderr.includes("failed on purpose"), listen !== undefined, child.stderr);
+  }
+});
+
+test("CAMP_EXTENSION prints what becomes of extensions", async (t) => {
+  const child = Child.start(t, "failing-extension.mjs", {}, { env: { DEBUG: "CAMP_EXTENSION" } });
+  const { port } = await child.report("listening");
+  const peer = await Peer.connect({ port, sid: freshSid() });
+  await peer.ready();
+  await peer.echo("hello");
+  child.command("destroy");
+  await child.exit();
+  for (const what of ["is registered", "on_receive_utf8 failed", "before_send_utf8 failed", "is unregistered", "on_unregister failed"]) {
+    assert.match(child.stderr, new RegExp(`^CAMP_EXTENSION failing ${what}`, "m"));
+  }
 });

@@ -20,8 +20,8 @@ const CALLBACKS = /** @type {const} */ (["on_register", "on_unregister", ...SEND
 /** Bits of the native side's mask below the number of a set. */
 const KIND_BITS = 3;
 
-/** Sets kept for messages that met them and still wait behind a slow hook. */
-const MAX_SETS = 1024;
+/** Sets kept for messages that met them and still wait behind a slow hook; older ones become the present one. */
+const MAX_SETS = 256;
 
 /**
  * The extensions with hooks for each kind of message, in the order of their registration. Never
@@ -41,8 +41,8 @@ export class Extensions {
   #byName = new Map();
   #current = NO_HOOKS;
   #number = 0;
-  /** By number, the newest last. @type {Map<number, HookSet>} */
-  #sets = new Map([[0, NO_HOOKS]]);
+  /** Those with receive hooks, by number, the newest last. @type {Map<number, HookSet>} */
+  #sets = new Map();
   #debug = debugSection("CAMP_EXTENSION");
 
   /** @param {Server} server */
@@ -143,13 +143,14 @@ export class Extensions {
     const having = (names) => names.map((name) => extensions.filter((extension) => extension[name] != null));
     this.#current = { send: having(SEND_HOOKS), receive: having(RECEIVE_HOOKS) };
     this.#number = (this.#number + 1) & (0xffffffff >>> KIND_BITS);
-    this.#sets.set(this.#number, this.#current);
+    const held = bits(this.#current.receive);
+    if (held !== 0) this.#sets.set(this.#number, this.#current);
     if (this.#sets.size > MAX_SETS) {
       const [oldest = 0] = this.#sets.keys();
       this.#sets.delete(oldest);
     }
     this.#server._sendHooks = bits(this.#current.send);
-    this.#server._native.setHooks(((this.#number << KIND_BITS) | bits(this.#current.receive)) >>> 0);
+    this.#server._native.setHooks(((this.#number << KIND_BITS) | held) >>> 0);
   }
 
   /**
