@@ -32,7 +32,27 @@ export interface ITokenValidator {
      * rejection refuses it with `401 Unauthorized`, and so does an answer that takes longer than
      * `handshakeTimeoutMs`.
      */
-    validate(token: string): Promise<boolean> | boolean;
+    validate(token: string, request: CAMPUpgradeRequest): Promise<boolean> | boolean;
+}
+
+/** An upgrade request, as a validator sees it. Its parts are decoded when they are asked for. */
+export interface CAMPUpgradeRequest {
+    /** Path and query as sent. The query holds the token: do not log it. */
+    readonly url: string;
+    /**
+     * Header fields as in Node's `IncomingMessage.headers`: names in lower case; the values of a
+     * repeated field joined with `", "`, those of `cookie` with `"; "`.
+     */
+    readonly headers: Readonly<Record<string, string>>;
+    /** The client's IP address; an IPv4 one as such, also on an IPv6 socket. */
+    readonly remoteAddress: string;
+    /** The session id the client chose, a uint64. */
+    readonly sid: bigint;
+    /**
+     * Aborted when the answer is no longer wanted: the client has gone, `handshakeTimeoutMs` is over,
+     * or the server is destroyed.
+     */
+    readonly signal: AbortSignal;
 }
 
 /** Options of {@link CAMP}. An option that is missing or `undefined` takes its default. */
@@ -48,6 +68,26 @@ export interface ICAMPWebsocketServerOptions {
     port?: number | undefined;
     /** Host name or address to bind. Default: all interfaces, IPv6 and IPv4. */
     host?: string | undefined;
+    /** Only upgrade requests for this path are taken, others get a 404. Begins with `/`. Default: any path. */
+    path?: string | undefined;
+    /** Connections the system completes ahead of the server, 1 to 2147483647; it applies a maximum of its own. Default 511. */
+    backlog?: number | undefined;
+    /**
+     * Whether several processes may listen on the port, the system spreading connections over them;
+     * all of them must ask for it. Unix only: a `RangeError` on Windows. Default false.
+     */
+    reusePort?: boolean | undefined;
+    /**
+     * Most sessions at a time, those counted whose token is being validated; at least 1, `Infinity` for
+     * no bound. Default `Infinity`. A client beyond it gets a 503.
+     */
+    maxConnections?: number | undefined;
+    /**
+     * Origins that web pages may connect from, such as `"https://example.com"`: scheme, host and port
+     * unless it is the scheme's own, in upper or lower case. Others get a 403. Clients that name no
+     * origin, all but browsers, are let through. Default: all origins.
+     */
+    allowedOrigins?: readonly string[] | undefined;
     /** Key and certificate. With it the server speaks TLS (`wss://`), without it plain TCP. */
     ssl?: SSLOptions | undefined;
     /**
@@ -163,6 +203,11 @@ export interface CAMPWebsocketServerEvents {
      * `session` is the session concerned, if any.
      */
     "listener-error": (error: unknown, event: string, session: CAMPServerWebsocketSession | undefined) => void;
+    /**
+     * A hook of an extension threw, rejected or left a value of the wrong type in its box; the message
+     * goes on as if it had given `true`. `hook` is its name, such as `"before_send_utf8"`.
+     */
+    "extension-error": (error: unknown, extension: ICAMPExtension, hook: string) => void;
 }
 
 /** A running server, made by {@link CAMP}. */
@@ -170,14 +215,111 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
     private constructor();
     /** The address the server listens on; `null` before `listening` and once it is destroyed. */
     address(): AddressInfo | null;
+    /** The live sessions in the order in which they began: iterable any number of times, with their number as `size`. */
+    readonly sessions: SessionList;
+    /** Figures of all sessions together, those that have ended included in what is counted. */
+    stats(): ServerStats;
+    /** {@link stats} in the text format of Prometheus; every name begins with `camp_`. */
+    metrics(): string;
+    /**
+     * Replaces key and certificate: TLS handshakes from now on use them, no session is dropped.
+     * @throws {Error} something that is no PEM key and certificate, or not a pair; the old ones stay in
+     * force. Also when the server was started without `ssl`.
+     * @throws {TypeError} a key or certificate that is neither Buffer nor string
+     */
+    SetSecureContext(ssl: SSLOptions): void;
+    /**
+     * Ends the server without hurry, for a rolling deploy: it lets go of the port at once, closes each
+     * session gracefully once what was sent to it has been acknowledged, and is destroyed when all are
+     * gone or `timeoutMs` is over, whichever comes first. Resolves when that is done.
+     * @param timeoutMs milliseconds, 0 to 2147483647. Default 10000.
+     * A bad `timeoutMs` rejects with a `TypeError` or `RangeError`.
+     */
+    Drain(timeoutMs?: number): Promise<void>;
+    /**
+     * Adds an extension behind those already registered; its `on_register` is called. From then on its
+     * hooks see every message of every session.
+     * @throws {Error} `Extension 'NAME' is already registered!`
+     * @throws {TypeError} something that is no {@link ICAMPExtension}
+     * Also throws what `on_register` throws; the extension is not registered then.
+     */
+    RegisterExtension(extension: ICAMPExtension): void;
+    /**
+     * Removes an extension, given itself or by name; its `on_unregister` is called. Messages under way
+     * keep it. Nothing happens when it is not registered.
+     */
+    UnregisterExtension(extension: ICAMPExtension | string): void;
+    /** The extension registered under this name, or `null`. */
+    GetExtension(name: string): ICAMPExtension | null;
     /**
      * Stops accepting, sends every session BYE `Server shutdown.`, closes it with WebSocket code
-     * 4000 and lets the process exit. Resolves when all of that is done. Calling it again gives
-     * the same outcome.
+     * 4000, unregisters its extensions and lets the process exit. Resolves when all of that is done.
+     * Calling it again gives the same outcome.
      */
     Destroy(): Promise<void>;
     /** `await using server = CAMP(...)` ends with {@link Destroy}. */
     [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * What the channels of `node:diagnostics_channel` tell, by name. They are the same for all servers of
+ * the process; without a subscriber they cost nothing.
+ */
+export interface CAMPDiagnosticsChannels {
+    /** A session begins. */
+    "camp-server:session": { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession };
+    /** A session is over, with the WebSocket close code (1006: the connection broke) and reason. */
+    "camp-server:closed": { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession; code: number; reason: string };
+    /** A request was refused with this HTTP status. */
+    "camp-server:refused": { server: CAMPWebsocketServer; status: number; reason: string; remoteAddress: string };
+    /** The drop policy removed or refused a message. */
+    "camp-server:dropped": DroppedFrame & { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession };
+}
+
+/** Figures of one session or of several: counts from the begin, and how things stand. */
+export interface CommonStats {
+    /** Bytes of CAMP frames received so far. */
+    bytesReceived: number;
+    /** Bytes of CAMP frames sent so far. */
+    bytesSent: number;
+    /** CAMP frames received so far. */
+    framesReceived: number;
+    /** CAMP frames sent so far. */
+    framesSent: number;
+    /** Text, binary and error messages received so far. */
+    messagesReceived: number;
+    /** Messages that the drop policy removed or refused so far. */
+    messagesDropped: number;
+    /** Messages that were not acknowledged in time so far. */
+    ackTimeouts: number;
+    /** Bytes handed to the socket and not yet written, now. */
+    bytesInFlight: number;
+    /** Bytes waiting behind the high watermark, now. */
+    bytesQueued: number;
+    /** Frames waiting behind the high watermark, now. */
+    framesQueued: number;
+}
+
+/** What {@link CAMPServerWebsocketSession.stats} gives. */
+export interface SessionStats extends CommonStats {
+    /** Mean round-trip time in milliseconds, exponentially weighted; -1 before the first sample. */
+    rttMs: number;
+}
+
+/** What {@link CAMPWebsocketServer.stats} gives. */
+export interface ServerStats extends CommonStats {
+    /** Live sessions, now. */
+    sessions: number;
+    /** Sessions opened so far. */
+    sessionsOpened: number;
+    /** Requests refused so far. */
+    refused: number;
+}
+
+/** The live sessions of a server. */
+export interface SessionList extends Iterable<CAMPServerWebsocketSession> {
+    /** How many there are. */
+    readonly size: number;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -238,6 +380,8 @@ export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocke
     readonly transaction: CAMPTransaction;
     /** The older name of {@link transaction}: the same object. */
     readonly stream: CAMPTransaction;
+    /** Figures of this session; once it is closed, the last ones. */
+    stats(): SessionStats;
     /** Stores `value` under `key` for the life of this session object. */
     Set(key: string, value: any): void;
     /**
@@ -272,14 +416,28 @@ export interface CAMPBase {
     /** Sends a `ping`. Resolves once it is written to the socket. */
     Ping(): Promise<void>;
     /** Sends text, at most 1 MiB as UTF-8. Resolves when the peer has acknowledged it. */
-    SendUTF8(data: string): Promise<void>;
+    SendUTF8(data: string, options?: SendOptions): Promise<void>;
     /**
      * Sends bytes, at most 1 MiB. They are copied before the call returns: the caller may reuse
      * the memory at once. Resolves when the peer has acknowledged them.
      */
-    SendBinary(data: NodeJS.ArrayBufferView | ArrayBuffer): Promise<void>;
+    SendBinary(data: NodeJS.ArrayBufferView | ArrayBuffer, options?: SendOptions): Promise<void>;
     /** Sends an error message, at most 1 MiB as UTF-8. Resolves when the peer has acknowledged it. */
-    SendError(message: string): Promise<void>;
+    SendError(message: string, options?: SendOptions): Promise<void>;
+}
+
+/**
+ * Bounds on the wait for an acknowledgement. A message that still waits for the hooks of an extension
+ * is not sent any more; one that is on its way cannot be called back.
+ */
+export interface SendOptions {
+    /** Aborts the wait: the promise rejects with an `AbortError` whose `cause` is the signal's reason. */
+    signal?: AbortSignal | undefined;
+    /**
+     * Milliseconds from the call until the promise rejects with `ERR_CAMP_ACK_TIMEOUT`, 1 to 2147483647.
+     * Default: `ackTimeoutMs` of the server, counted from when the message was written, applies alone.
+     */
+    timeoutMs?: number | undefined;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -498,37 +656,49 @@ export class CAMPError extends Error {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Extensions: the types alone, so that extension classes compile
+// Extensions
 // ---------------------------------------------------------------------------------------------
 
-/** A value that a hook may replace. */
+/** A message in the hands of a hook. */
 export type Box<T> = {
-    /** The message; what is left here is what is sent or emitted. */
+    /** The message; what is left here is what the next hook sees, and in the end is sent or emitted. */
     value: T;
 };
 
 /**
- * An extension. A hook that answers `false` suppresses the message. Hooks may be synchronous.
- * The server has no `RegisterExtension` yet.
+ * An extension: hooks around every message of every session of a server, see
+ * {@link CAMPWebsocketServer.RegisterExtension}. All hooks are optional.
+ *
+ * - Hooks of one message run one after the other, in the order in which the extensions were registered.
+ *   A message meets the extensions that were registered when it was sent, or when it arrived.
+ * - A hook is synchronous or returns a promise. What it gives counts by its truth: `false` (or
+ *   `undefined`, `0` ...) suppresses the message. No further hook sees it, it is neither sent nor
+ *   emitted; the promise of a suppressed send resolves, a suppressed message is acknowledged.
+ * - A hook that throws or rejects is reported (`extension-error` on the server) and counts as one that
+ *   gave `true`. So does one that leaves something else than a string, or a Buffer, in the box: then
+ *   the value before it counts.
+ * - Messages of a session keep their order, however long hooks take; those behind wait, other sessions
+ *   do not. Closing a session waits at most 5 seconds for the hooks of what was sent before. A hook
+ *   must not wait for a later send of the same session within a `before_send_*`: that one waits for it.
  */
 export interface ICAMPExtension {
     /** The unique name of this extension. */
     name: string;
     /** Called when the extension is registered with a server. */
     on_register?(server: CAMPWebsocketServer): void;
-    /** Called when the extension is unregistered. */
+    /** Called when the extension is unregistered, at the latest when the server has been destroyed. */
     on_unregister?(server: CAMPWebsocketServer): void;
-    /** Called before a binary message is sent to the client. */
+    /** Called before a binary message is sent to the client. The buffer is a copy of what was sent. */
     before_send_binary?(session: CAMPServerWebsocketSession, outgoing_message: Box<Buffer>): Promise<boolean> | boolean;
     /** Called before a text message is sent to the client. */
     before_send_utf8?(session: CAMPServerWebsocketSession, outgoing_message: Box<string>): Promise<boolean> | boolean;
     /** Called before an error message is sent to the client. */
     before_send_error?(session: CAMPServerWebsocketSession, outgoing_message: Box<string>): Promise<boolean> | boolean;
-    /** Called after a binary message has arrived, before `message-binary`. */
+    /** Called after a binary message has arrived, before it is acknowledged and `message-binary` is emitted. */
     on_receive_binary?(session: CAMPServerWebsocketSession, incoming_message: Box<Buffer>): Promise<boolean> | boolean;
-    /** Called after a text message has arrived, before `message-utf8`. */
+    /** Called after a text message has arrived, before it is acknowledged and `message-utf8` is emitted. */
     on_receive_utf8?(session: CAMPServerWebsocketSession, incoming_message: Box<string>): Promise<boolean> | boolean;
-    /** Called after an error message has arrived, before `message-error`. */
+    /** Called after an error message has arrived, before it is acknowledged and `message-error` is emitted. */
     on_receive_error?(session: CAMPServerWebsocketSession, incoming_message: Box<string>): Promise<boolean> | boolean;
 }
 

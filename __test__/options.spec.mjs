@@ -15,6 +15,11 @@ const BAD = [
   ["host", [5, {}, true]],
   ["backpressure", ["optimize_everything", "", 5, true]],
   ["ssl", ["pem", 5, true]],
+  ["path", ["camp", "", "/a?b", 5, {}]],
+  ["backlog", [0, -1, 1.5, NaN, "x", {}]],
+  ["reusePort", [1, "yes", {}]],
+  ["maxConnections", [0, -1, 1.5, NaN, "x", {}]],
+  ["allowedOrigins", ["https://example.com", ["example.com"], ["https://example.com/page"], [5], {}]],
 ];
 
 const BAD_BACKPRESSURE = [

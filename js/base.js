@@ -1,7 +1,11 @@
 // The `base` namespace of a session: text, binary and error messages, and pings.
 import { MAX_PAYLOAD, payloadTooLarge, sessionClosed } from "./errors.js";
+import { BINARY, ERROR, UTF8 } from "./extensions.js";
+import { within } from "./send-options.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
+/** @typedef {import("./send-options.js").SendOptions} SendOptions */
+/** @typedef {import("./send-options.js").Bounds} Bounds */
 
 /** A UTF-16 unit becomes at most three bytes of UTF-8: up to this length a text always fits. */
 const SURELY_FITS = Math.floor(MAX_PAYLOAD / 3);
@@ -17,25 +21,110 @@ export class CAMPBase {
   Ping() {
     const session = this.#session;
     if (session._closed) return rejected(sessionClosed(session.sid));
-    session._server._native.ping(session._slot);
-    return session._sent();
+    if (session._sendsWait) return session._queue.plain(() => this.#ping());
+    return this.#ping();
   }
 
-  /** @param {string} data */
-  SendUTF8(data) {
-    const error = this.#refusal(data, "SendUTF8");
-    if (error !== undefined) return rejected(error);
-    const session = this.#session;
-    session._server._functions.sendUtf8(session._slot, data);
-    return session._sent();
+  /**
+   * @param {string} data
+   * @param {SendOptions} [options]
+   */
+  SendUTF8(data, options) {
+    if (options !== undefined) return within(options, (bounds) => this.#text(data, bounds));
+    return this.#text(data);
   }
 
-  /** @param {NodeJS.ArrayBufferView | ArrayBuffer} data */
-  SendBinary(data) {
+  /**
+   * @param {NodeJS.ArrayBufferView | ArrayBuffer} data
+   * @param {SendOptions} [options]
+   */
+  SendBinary(data, options) {
+    if (options !== undefined) return within(options, (bounds) => this.#binary(data, bounds));
+    return this.#binary(data);
+  }
+
+  /**
+   * @param {string} message
+   * @param {SendOptions} [options]
+   */
+  SendError(message, options) {
+    if (options !== undefined) return within(options, (bounds) => this.#error(message, bounds));
+    return this.#error(message);
+  }
+
+  /**
+   * @param {string} data
+   * @param {Bounds} [bounds]
+   */
+  #text(data, bounds) {
+    if (typeof data !== "string") return rejected(new TypeError(`SendUTF8 takes a string, not ${nameOf(data)}.`));
+    if (this.#waits(UTF8)) return this.#queue(UTF8, data, (text) => this.#sendUtf8(text), bounds);
+    return this.#sendUtf8(data);
+  }
+
+  /**
+   * @param {NodeJS.ArrayBufferView | ArrayBuffer} data
+   * @param {Bounds} [bounds]
+   */
+  #binary(data, bounds) {
     const bytes = data instanceof Uint8Array ? data : bytesOf(data);
     if (bytes === undefined) {
       return rejected(new TypeError(`SendBinary takes a Buffer, TypedArray, DataView or ArrayBuffer, not ${nameOf(data)}.`));
     }
+    // The caller may reuse its memory at once.
+    if (this.#waits(BINARY)) return this.#queue(BINARY, Buffer.from(bytes), (copy) => this.#sendBinary(copy), bounds);
+    return this.#sendBinary(bytes);
+  }
+
+  /**
+   * @param {string} message
+   * @param {Bounds} [bounds]
+   */
+  #error(message, bounds) {
+    if (typeof message !== "string") return rejected(new TypeError(`SendError takes a string, not ${nameOf(message)}.`));
+    if (this.#waits(ERROR)) return this.#queue(ERROR, message, (text) => this.#sendError(text), bounds);
+    return this.#sendError(message);
+  }
+
+  /**
+   * Whether a message has hooks, or comes after one whose hooks still run.
+   *
+   * @param {number} kind
+   */
+  #waits(kind) {
+    return (this.#session._server._sendHooks & (1 << kind)) !== 0 || this.#session._sendsWait;
+  }
+
+  /**
+   * @param {number} kind
+   * @param {string | Buffer} message
+   * @param {(message: any) => Promise<void>} send
+   * @param {Bounds} [bounds]
+   */
+  #queue(kind, message, send, bounds) {
+    const session = this.#session;
+    if (session._closed) return rejected(sessionClosed(session.sid));
+    // Nobody waits any more for what was given up while its hooks ran.
+    return session._queue.message(kind, message, (left) => (bounds?.over ? Promise.resolve() : send(left)));
+  }
+
+  #ping() {
+    const session = this.#session;
+    session._server._native.ping(session._slot);
+    return session._sent();
+  }
+
+  /** @param {string} text */
+  #sendUtf8(text) {
+    const error = this.#refusal(text);
+    if (error !== undefined) return rejected(error);
+    const session = this.#session;
+    session._server._functions.sendUtf8(session._slot, text);
+    return session._sent();
+  }
+
+  /** @param {Uint8Array} bytes */
+  #sendBinary(bytes) {
     if (bytes.byteLength > MAX_PAYLOAD) return rejected(payloadTooLarge(bytes.byteLength));
     const session = this.#session;
     if (session._closed) return rejected(sessionClosed(session.sid));
@@ -43,12 +132,12 @@ export class CAMPBase {
     return session._sent();
   }
 
-  /** @param {string} message */
-  SendError(message) {
-    const error = this.#refusal(message, "SendError");
+  /** @param {string} text */
+  #sendError(text) {
+    const error = this.#refusal(text);
     if (error !== undefined) return rejected(error);
     const session = this.#session;
-    session._server._functions.sendError(session._slot, message);
+    session._server._functions.sendError(session._slot, text);
     return session._sent();
   }
 
@@ -56,10 +145,8 @@ export class CAMPBase {
    * Why a text cannot be sent.
    *
    * @param {string} text
-   * @param {string} method
    */
-  #refusal(text, method) {
-    if (typeof text !== "string") return new TypeError(`${method} takes a string, not ${nameOf(text)}.`);
+  #refusal(text) {
     if (text.length > SURELY_FITS) {
       const bytes = Buffer.byteLength(text);
       if (bytes > MAX_PAYLOAD) return payloadTooLarge(bytes);

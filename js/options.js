@@ -11,6 +11,9 @@ const GIB = 1024 * MIB;
 /** Longest time a timer can be set to, in milliseconds. */
 const MAX_MS = 2147483647;
 
+/** Largest number the system call takes; it uses less. */
+const MAX_BACKLOG = 2147483647;
+
 const POLICIES = /** @type {const} */ (["drop-oldest", "drop-newest", "dedupe-latest"]);
 
 /** @type {Record<string, BackpressureOpts>} */
@@ -40,13 +43,16 @@ const LEGACY = /** @type {const} */ ({
 export function readOptions(options = {}) {
   if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
   const { ssl } = options;
-  if (ssl !== undefined && (typeof ssl !== "object" || ssl === null)) throw wrongType("ssl", "an object", ssl);
   const queue = readBackpressure(options.backpressure);
   return {
     host: options.host === undefined ? undefined : text("host", options.host),
     port: integer("port", options.port, 8080, 0, 65535),
-    key: ssl && pem("ssl.key", ssl.key),
-    cert: ssl && pem("ssl.cert", ssl.cert),
+    backlog: integer("backlog", options.backlog, 511, 1, MAX_BACKLOG),
+    reusePort: reusePort(options.reusePort),
+    path: options.path === undefined ? undefined : path(options.path),
+    allowedOrigins: options.allowedOrigins === undefined ? undefined : origins(options.allowedOrigins),
+    maxConnections: size("maxConnections", options.maxConnections, Number.MAX_SAFE_INTEGER, 1),
+    ...(ssl === undefined ? undefined : readSsl(ssl)),
     keepAliveIntervalMs: number("keepAliveIntervalMs", options.keepAliveIntervalMs, 15000, 1, MAX_MS),
     ackTimeoutMs: number("ackTimeoutMs", options.ackTimeoutMs, 15000, 1, MAX_MS),
     handshakeTimeoutMs: number("handshakeTimeoutMs", options.handshakeTimeoutMs, 10000, 1, MAX_MS),
@@ -61,6 +67,15 @@ export function readOptions(options = {}) {
     dropPolicy: POLICIES.indexOf(queue.dropPolicy),
     ...debugSections(),
   };
+}
+
+/**
+ * @param {import("../index.js").SSLOptions} ssl
+ * @throws {TypeError} naming the option
+ */
+export function readSsl(ssl) {
+  if (typeof ssl !== "object" || ssl === null) throw wrongType("ssl", "an object", ssl);
+  return { key: pem("ssl.key", ssl.key), cert: pem("ssl.cert", ssl.cert) };
 }
 
 /**
@@ -186,9 +201,9 @@ function policy(name, value, fallback) {
  * @param {unknown} value
  * @param {number} fallback
  * @param {number} min
- * @param {number} max
+ * @param {number} [max]
  */
-function number(name, value, fallback, min, max) {
+export function number(name, value, fallback, min, max = MAX_MS) {
   if (value === undefined) return fallback;
   if (typeof value !== "number") throw wrongType(name, "a number", value);
   if (!(value >= min && value <= max)) throw new RangeError(`${name} must be ${min} to ${max}, not ${value}.`);
@@ -206,6 +221,38 @@ function integer(name, value, fallback, min, max) {
   const checked = number(name, value, fallback, min, max);
   if (!Number.isInteger(checked)) throw new RangeError(`${name} must be a whole number, not ${checked}.`);
   return checked;
+}
+
+/** @param {unknown} value */
+function reusePort(value = false) {
+  if (typeof value !== "boolean") throw wrongType("reusePort", "a boolean", value);
+  if (value && process.platform === "win32") throw new RangeError("reusePort is not available on Windows.");
+  return value;
+}
+
+/** @param {unknown} value */
+function path(value) {
+  if (typeof value !== "string") throw wrongType("path", "a string", value);
+  if (!/^\/[^?#\s]*$/.test(value)) throw new RangeError(`path must begin with / and have no query, not ${show(value)}.`);
+  return value;
+}
+
+/**
+ * Origins as browsers write them: scheme and host in lower case, without a default port.
+ *
+ * @param {unknown} value
+ */
+function origins(value) {
+  if (!Array.isArray(value)) throw wrongType("allowedOrigins", "an array of strings", value);
+  return value.map((given) => {
+    if (typeof given !== "string") throw wrongType("allowedOrigins", "an array of strings", given);
+    if (given === "null") return given;
+    if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+\/?$/i.test(given) || !URL.canParse(given)) {
+      throw new RangeError(`allowedOrigins must hold origins such as "https://example.com", not ${show(given)}.`);
+    }
+    const { origin } = new URL(given);
+    return origin === "null" ? given.replace(/\/$/, "") : origin;
+  });
 }
 
 /**
@@ -256,15 +303,22 @@ function abortSignal(value) {
 
 /** Which sections of debug output the environment asks for. */
 function debugSections() {
-  const names = new Set((process.env.DEBUG ?? "").split(/[\s,]+/));
-  /** @param {string} name */
-  const on = (name) => names.has(name) || names.has("*");
   return {
-    debugServer: on("CAMP_SERVER"),
-    debugSession: on("CAMP_SERVER_SESSION"),
-    debugAck: on("CAMP_SERVER_ACK"),
-    debugBackpressure: on("CAMP_BACKPRESSURE"),
+    debugServer: debugSection("CAMP_SERVER"),
+    debugSession: debugSection("CAMP_SERVER_SESSION"),
+    debugAck: debugSection("CAMP_SERVER_ACK"),
+    debugBackpressure: debugSection("CAMP_BACKPRESSURE"),
   };
+}
+
+/**
+ * Whether the environment asks for a section of debug output.
+ *
+ * @param {string} name
+ */
+export function debugSection(name) {
+  const names = (process.env.DEBUG ?? "").split(/[\s,]+/);
+  return names.includes(name) || names.includes("*");
 }
 
 /**

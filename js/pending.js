@@ -89,6 +89,11 @@ export class PendingSends {
     this.reject(this.#first, (this.#next - this.#first) >>> 0, error);
   }
 
+  /** Resolves once every send so far is settled, whichever way. */
+  settled() {
+    return Promise.allSettled(this.#promises.filter((promise) => promise !== undefined));
+  }
+
   /**
    * The earlier send shares the fate of the later one.
    *

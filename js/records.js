@@ -1,5 +1,6 @@
 // Reads the log of a native server and hands each record to whom it concerns. The layout is that
 // of `src/node/record.rs`.
+import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
 
 /** Records read at once. A record is at most 4 KiB; larger payloads lie beside the log. */
 const CHUNK = 64 * 1024;
@@ -31,6 +32,12 @@ const TX_ENDED = 22;
 const TX_CREDIT = 23;
 const TX_SETTLED = 24;
 const TX_FETCHED = 25;
+const HELD_ASCII = 16;
+const HELD_UTF8 = 17;
+const HELD_BINARY = 18;
+const HELD_ERROR = 19;
+const HOOK_SET = 32;
+const REFUSED = 33;
 
 /**
  * One chunk serves all servers of the thread: it is emptied before another is read.
@@ -52,6 +59,7 @@ const longs = new BigInt64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
  * @property {(slot: number) => void} closed the session's end has been told; its slot may go
  * @property {(id: number, payload: Buffer) => void} validate
  * @property {(id: number) => void} validationCancelled
+ * @property {(status: number, remote: string, reason: string) => void} refused
  * @property {(port: number, family: number, address: string) => void} listening
  * @property {(code: string, message: string) => void} failed
  * @property {() => void} stopped
@@ -67,6 +75,8 @@ export class Records {
   /** A copy of the current chunk of which binary messages are views; made when the first one comes. */
   /** @type {Buffer | undefined} */
   #copy;
+  /** The number of the hooks that the held messages meet. */
+  #hookSet = 0;
 
   /**
    * @param {NativeFunctions} native
@@ -175,7 +185,7 @@ export class Records {
       case CLOSED: {
         const session = this.#session(slot);
         this.#sessions[slot] = undefined;
-        session?._end(float(f), float(f + 1));
+        session?._end(float(f), float(f + 1), word32(i + 4), chunk.utf8Slice(start + 20, start + length));
         this.#receiver.closed(slot);
         break;
       }
@@ -198,6 +208,35 @@ export class Records {
       }
       case STOPPED:
         this.#receiver.stopped();
+        break;
+      case REFUSED: {
+        const from = start + 8;
+        const remoteEnd = from + word32(i + 1);
+        this.#receiver.refused(word32(i), chunk.latin1Slice(from, remoteEnd), chunk.utf8Slice(remoteEnd, start + length));
+        break;
+      }
+      case HOOK_SET:
+        this.#hookSet = word32(i);
+        break;
+      case HELD_ASCII:
+      case HELD_UTF8:
+        this.#held(slot, UTF8_MESSAGE, chunk.utf8Slice(start, start + length));
+        break;
+      case HELD_ASCII | LARGE:
+      case HELD_UTF8 | LARGE:
+        this.#held(slot, UTF8_MESSAGE, this.#native.readText());
+        break;
+      case HELD_BINARY:
+        this.#held(slot, BINARY_MESSAGE, Buffer.from(chunk.subarray(start, start + length)));
+        break;
+      case HELD_BINARY | LARGE:
+        this.#held(slot, BINARY_MESSAGE, this.#largeBytes(length));
+        break;
+      case HELD_ERROR:
+        this.#held(slot, ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
+        break;
+      case HELD_ERROR | LARGE:
+        this.#held(slot, ERROR_MESSAGE, this.#native.readText());
         break;
       default:
         this.#dispatchTransaction(slot, word, start, length);
@@ -244,6 +283,17 @@ export class Records {
       default:
         throw new Error(`camp-server: record of unknown kind ${word & 0xff}`);
     }
+  }
+
+  /**
+   * A message whose hooks run before it is acknowledged.
+   *
+   * @param {number} slot
+   * @param {number} kind
+   * @param {string | Buffer} message
+   */
+  #held(slot, kind, message) {
+    this.#session(slot)?._held(this.#hookSet, kind, message);
   }
 
   /** @param {number} slot */

@@ -1,19 +1,34 @@
 // The server: listens, validates clients, and owns their sessions.
 import { EventEmitter } from "node:events";
+import { refusedChannel, sessionChannel } from "./diagnostics.js";
 import { CAMPError } from "./errors.js";
+import { Extensions } from "./extensions.js";
 import { createNativeServer } from "./native.js";
-import { policyName, readOptions } from "./options.js";
+import { number, policyName, readOptions, readSsl } from "./options.js";
 import { Records } from "./records.js";
+import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
-import { askValidator } from "./validation.js";
+import { prometheusText, serverStats } from "./stats.js";
+import { Validations } from "./validation.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
 /** @typedef {import("../index.js").ICAMPWebsocketServerOptions} Options */
+/** @typedef {import("../index.js").ICAMPExtension} Extension */
 /** @typedef {import("node:net").AddressInfo} AddressInfo */
 
+/** Milliseconds that draining takes at most by default. */
+const DRAIN_MS = 10000;
+
+/** What BYE says to the sessions of a server that ends. */
+const SHUTDOWN = "Server shutdown.";
+
 export class CAMPWebsocketServer extends EventEmitter {
-  #validator;
+  #validations;
   #records;
+  /** The live ones. @type {Set<CAMPServerWebsocketSession>} */
+  #sessions = new Set();
+  #sessionList = new SessionList(this.#sessions);
+  #draining = false;
   /** @type {AddressInfo | null} */
   #address = null;
   /** @type {Promise<void> | undefined} */
@@ -37,18 +52,24 @@ export class CAMPWebsocketServer extends EventEmitter {
     }
     super({ captureRejections: true });
     const settings = readOptions(options);
-    this.#validator = validator;
+    this.#validations = new Validations(validator, (id, accepted) => {
+      this.#order(() => this._native.validated(id, accepted));
+    });
     this.#flush = () => this.#flushNow();
     this.#dispatch = () => this.#dispatchNow();
     this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
     this._native = createNativeServer(settings, this.#dispatch);
+    this._extensions = new Extensions(this);
+    /** A bit for each kind of message that has send hooks. */
+    this._sendHooks = 0;
     /** @type {import("./native.js").NativeFunctions} */
     this._functions = /** @type {any} */ (this._native.functions());
     this.#records = new Records(this._functions, {
       opened: (slot, sid, remote, token) => this.#onOpened(slot, sid, remote, token),
       closed: (slot) => this.#order(() => this._native.release(slot)),
-      validate: (id, payload) => this.#onValidate(id, payload),
-      validationCancelled: () => {},
+      validate: (id, payload) => this.#validations.ask(id, payload),
+      validationCancelled: (id) => this.#validations.cancel(id),
+      refused: (status, remoteAddress, reason) => this.#onRefused(status, remoteAddress, reason),
       listening: (port, family, address) => this.#onListening(port, family, address),
       failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
       stopped: () => this.#onStop(),
@@ -59,13 +80,55 @@ export class CAMPWebsocketServer extends EventEmitter {
     return this.#address;
   }
 
+  get sessions() {
+    return this.#sessionList;
+  }
+
+  stats() {
+    return serverStats(this.#sessions.size, this._native.totals());
+  }
+
+  metrics() {
+    return prometheusText(this.stats());
+  }
+
+  /** @param {import("../index.js").SSLOptions} ssl */
+  SetSecureContext(ssl) {
+    const { key, cert } = readSsl(ssl);
+    if (!this._native.setTls(key, cert)) throw new Error("SetSecureContext: this server was started without ssl.");
+  }
+
+  /** @param {Extension} extension */
+  RegisterExtension(extension) {
+    this._extensions.register(extension);
+  }
+
+  /** @param {Extension | string} extension */
+  UnregisterExtension(extension) {
+    this._extensions.unregister(extension);
+  }
+
+  /** @param {string} name */
+  GetExtension(name) {
+    return this._extensions.get(name);
+  }
+
+  /** @param {number} [timeoutMs] */
+  async Drain(timeoutMs) {
+    const limit = number("timeoutMs", timeoutMs, DRAIN_MS, 0);
+    this.#draining = true;
+    this.#address = null;
+    this.#order(() => this._native.stopAccepting());
+    /** @type {NodeJS.Timeout | undefined} */
+    let timer;
+    const late = new Promise((resolve) => { timer = setTimeout(resolve, limit); });
+    await Promise.race([late, this.#drainSessions()]);
+    clearTimeout(timer);
+    await this.Destroy();
+  }
+
   Destroy() {
-    this.#destroyed ??= new Promise((resolve) => {
-      this.#address = null;
-      if (this.#stopped) return resolve();
-      this.#onStopped = resolve;
-      this.#order(() => this._native.shutdown());
-    });
+    this.#destroyed ??= this.#shutDown().then(() => this._extensions.unregisterAll());
     return this.#destroyed;
   }
 
@@ -105,11 +168,37 @@ export class CAMPWebsocketServer extends EventEmitter {
     console.error(`camp-server: a listener of "${String(event)}" threw:`, error);
   }
 
+  /**
+   * @internal
+   * @param {CAMPServerWebsocketSession} session
+   */
+  _ended(session) {
+    this.#sessions.delete(session);
+  }
+
   /** @internal Sees to it that what was sent in this tick is handed over. */
   _schedule() {
     if (this.#unflushed) return;
     this.#unflushed = true;
     if (!this.#dispatching) process.nextTick(this.#flush);
+  }
+
+  async #shutDown() {
+    this.#address = null;
+    if (this.#stopped) return;
+    /** @type {Promise<void>} */
+    const stopped = new Promise((resolve) => { this.#onStopped = resolve; });
+    const waiting = [...this.#sessions].filter((session) => session._sendsWait);
+    if (waiting.length > 0) {
+      this.#order(() => this._native.stopAccepting());
+      await Promise.all(waiting.map((session) => session._whenSent()));
+    }
+    this.#order(() => this._native.shutdown());
+    await stopped;
+  }
+
+  async #drainSessions() {
+    await Promise.all([...this.#sessions].map((session) => session._drain(SHUTDOWN)));
   }
 
   /** @param {() => void} order */
@@ -143,16 +232,21 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   #onOpened(slot, sid, remote, token) {
     const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote);
+    this.#sessions.add(session);
+    if (sessionChannel.hasSubscribers) sessionChannel.publish({ server: this, session });
     this.#emit("session", session);
+    // It had been let in when draining began.
+    if (this.#draining) void session._drain(SHUTDOWN);
     return session;
   }
 
   /**
-   * @param {number} id
-   * @param {Buffer} payload
+   * @param {number} status
+   * @param {string} remoteAddress
+   * @param {string} reason
    */
-  #onValidate(id, payload) {
-    askValidator(this.#validator, payload, (accepted) => this.#order(() => this._native.validated(id, accepted)));
+  #onRefused(status, remoteAddress, reason) {
+    if (refusedChannel.hasSubscribers) refusedChannel.publish({ server: this, status, reason, remoteAddress });
   }
 
   /**
@@ -161,7 +255,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {string} address
    */
   #onListening(port, family, address) {
-    if (this.#destroyed !== undefined) return;
+    if (this.#destroyed !== undefined || this.#draining) return;
     this.#address = { port, family: `IPv${family}`, address };
     this.#emit("listening");
   }

@@ -1,9 +1,12 @@
 // One connected client.
 import { EventEmitter } from "node:events";
 import { CAMPBase } from "./base.js";
+import { closedChannel, droppedChannel } from "./diagnostics.js";
 import { ackTimeout, dropped, sessionClosed } from "./errors.js";
 import { PendingSends } from "./pending.js";
 import { CAMPTransaction } from "./transaction.js";
+import { SendQueue } from "./send-queue.js";
+import { sessionStats } from "./stats.js";
 
 /** @typedef {import("./server.js").CAMPWebsocketServer} Server */
 
@@ -28,12 +31,16 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   #store;
   /** @type {PendingSends | undefined} */
   #pending;
+  /** @type {SendQueue | undefined} */
+  #queue;
   /** @type {{ promise: Promise<void>, resolve: () => void } | undefined} */
   #closing;
   #token;
   /** Final figures, once closed. */
   #rx = 0;
   #tx = 0;
+  /** @type {number[] | undefined} */
+  #figures;
 
   /**
    * @internal
@@ -49,6 +56,8 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     this._server = server;
     this._slot = slot;
     this._closed = false;
+    /** Whether a send waits in the queue; then all that follow do. */
+    this._sendsWait = false;
     this._remoteAddress = remoteAddress;
     this.#token = token;
   }
@@ -63,6 +72,10 @@ export class CAMPServerWebsocketSession extends EventEmitter {
 
   get tx() {
     return this._closed ? this.#tx : this._server._native.counters(this._slot)[1];
+  }
+
+  stats() {
+    return sessionStats(this.#figures ?? this._server._native.figures(this._slot));
   }
 
   get base() {
@@ -128,9 +141,15 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   /** @param {() => void} order */
   #end(order) {
     if (this._closed) return Promise.resolve();
+    if (this._sendsWait) this._queue.last(() => this.#order(order));
+    else this.#order(order);
+    return this.#whenClosed();
+  }
+
+  /** @param {() => void} order */
+  #order(order) {
     order();
     this._server._schedule();
-    return this.#whenClosed();
   }
 
   #whenClosed() {
@@ -142,6 +161,40 @@ export class CAMPServerWebsocketSession extends EventEmitter {
       this.#closing = { promise, resolve };
     }
     return this.#closing.promise;
+  }
+
+  /** @internal The sends that wait for their hooks, or behind one that does. */
+  get _queue() {
+    return (this.#queue ??= new SendQueue(this));
+  }
+
+  /** @internal Resolves once the sends that wait were sent or given up. */
+  _whenSent() {
+    return this._queue.last(() => {}).catch(() => {});
+  }
+
+  /**
+   * Closes once what was sent so far has been acknowledged, or given up.
+   *
+   * @internal
+   * @param {string} reason
+   */
+  async _drain(reason) {
+    if (this._sendsWait) await this._whenSent();
+    await this.#pending?.settled();
+    await this.Close(reason);
+  }
+
+  /**
+   * A message arrived that meets the receive hooks of this set.
+   *
+   * @internal
+   * @param {number} set
+   * @param {number} kind
+   * @param {string | Buffer} message
+   */
+  _held(set, kind, message) {
+    this._server._extensions.receive(this, set, kind, message);
   }
 
   /** @internal The promise of what was just sent. */
@@ -198,7 +251,9 @@ export class CAMPServerWebsocketSession extends EventEmitter {
    * @param {number} bytes
    */
   _dropped(kind, bytes) {
-    this._emit("dropped", { type: DATA_TYPES[kind], bytes, policy: this._server._settings.dropPolicy });
+    const frame = { type: DATA_TYPES[kind], bytes, policy: this._server._settings.dropPolicy };
+    if (droppedChannel.hasSubscribers) droppedChannel.publish({ server: this._server, session: this, ...frame });
+    this._emit("dropped", frame);
   }
 
   /**
@@ -219,8 +274,11 @@ export class CAMPServerWebsocketSession extends EventEmitter {
    * @internal
    * @param {number} rx
    * @param {number} tx
+   * @param {number} code
+   * @param {string} reason
    */
-  _end(rx, tx) {
+  _end(rx, tx, code, reason) {
+    this.#figures = this._server._native.figures(this._slot);
     this._closed = true;
     this.#rx = rx;
     this.#tx = tx;
@@ -228,6 +286,9 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     this.#pending?.rejectAll(sessionClosed(this.sid));
     this.#pending = undefined;
     this.#transaction?._end(sessionClosed(this.sid));
+    this.#queue?.fail(sessionClosed(this.sid));
+    this._server._ended(this);
+    if (closedChannel.hasSubscribers) closedChannel.publish({ server: this._server, session: this, code, reason });
     this._emit("closed");
     this.#closing?.resolve();
   }

@@ -2,33 +2,150 @@
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
 
-/**
- * Calls `answer` once the validator has decided. Only `true`, or what counts as true, lets a client
- * in; a throw or a rejection does not. A validator that never settles is given up natively.
- *
- * @param {ITokenValidator} validator
- * @param {Buffer} payload see `validate` in `src/node/record.rs`
- * @param {(accepted: boolean) => void} answer
- */
-export function askValidator(validator, payload, answer) {
-  const tokenAt = 4 + 8 + 4;
-  const token = payload.utf8Slice(tokenAt, tokenAt + lengthAt(payload, tokenAt - 4));
-  let verdict;
-  try {
-    verdict = validator.validate(token);
-  } catch {
-    return answer(false);
-  }
-  if (typeof (/** @type {any} */ (verdict)?.then) !== "function") return answer(Boolean(verdict));
-  Promise.resolve(verdict).then((accepted) => answer(Boolean(accepted)), () => answer(false));
-}
-
-/**
- * @param {Buffer} payload
- * @param {number} at
- */
-function lengthAt(payload, at) {
-  return new DataView(payload.buffer, payload.byteOffset).getUint32(at, LITTLE_ENDIAN);
-}
-
 const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+
+/** Where the token's length is, see `validate` in `src/node/record.rs`. */
+const TOKEN_AT = 4 + 8;
+
+/** The requests of one server that are being validated. */
+export class Validations {
+  #validator;
+  #answer;
+  /** @type {Map<number, UpgradeRequest>} */
+  #pending = new Map();
+
+  /**
+   * @param {ITokenValidator} validator
+   * @param {(id: number, accepted: boolean) => void} answer
+   */
+  constructor(validator, answer) {
+    this.#validator = validator;
+    this.#answer = answer;
+  }
+
+  /**
+   * Only `true`, or what counts as true, lets a client in; a throw or a rejection does not. A
+   * validator that never settles is given up natively.
+   *
+   * @param {number} id
+   * @param {Buffer} payload see `validate` in `src/node/record.rs`
+   */
+  ask(id, payload) {
+    const request = new UpgradeRequest(payload);
+    let verdict;
+    try {
+      verdict = this.#validator.validate(request._token(), request);
+      if (typeof (/** @type {any} */ (verdict)?.then) !== "function") return this.#answer(id, Boolean(verdict));
+    } catch {
+      return this.#answer(id, false);
+    }
+    this.#pending.set(id, request);
+    Promise.resolve(verdict).then((accepted) => this.#settle(id, Boolean(accepted)), () => this.#settle(id, false));
+  }
+
+  /**
+   * The client has given up, or its time is over.
+   *
+   * @param {number} id
+   */
+  cancel(id) {
+    const request = this.#pending.get(id);
+    this.#pending.delete(id);
+    request?._abort();
+  }
+
+  /**
+   * @param {number} id
+   * @param {boolean} accepted
+   */
+  #settle(id, accepted) {
+    if (this.#pending.delete(id)) this.#answer(id, accepted);
+  }
+}
+
+/** What a validator may know of a client. Nothing is decoded before it is asked for. */
+class UpgradeRequest {
+  #payload;
+  /** @type {Record<string, string> | undefined} */
+  #headers;
+  /** @type {AbortController | undefined} */
+  #abort;
+  #aborted = false;
+
+  /** @param {Buffer} payload */
+  constructor(payload) {
+    this.#payload = payload;
+  }
+
+  get sid() {
+    const { buffer, byteOffset } = this.#payload;
+    return new DataView(buffer, byteOffset).getBigUint64(4, LITTLE_ENDIAN);
+  }
+
+  get url() {
+    return this.#text(this.#after(TOKEN_AT));
+  }
+
+  get remoteAddress() {
+    return this.#text(this.#after(this.#after(TOKEN_AT)));
+  }
+
+  get headers() {
+    return (this.#headers ??= this.#readHeaders());
+  }
+
+  get signal() {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#aborted) this.#abort.abort();
+    }
+    return this.#abort.signal;
+  }
+
+  /** @internal */
+  _token() {
+    return this.#text(TOKEN_AT);
+  }
+
+  /** @internal */
+  _abort() {
+    this.#aborted = true;
+    this.#abort?.abort();
+  }
+
+  /** As Node's `IncomingMessage.headers`: names in lower case, repeated fields joined. */
+  #readHeaders() {
+    /** @type {Record<string, string>} */
+    const headers = {};
+    let at = this.#after(this.#after(this.#after(TOKEN_AT)));
+    while (at < this.#payload.length) {
+      const name = this.#latin1(at).toLowerCase();
+      at = this.#after(at);
+      const value = this.#latin1(at);
+      at = this.#after(at);
+      const earlier = Object.hasOwn(headers, name) ? headers[name] : undefined;
+      headers[name] = earlier === undefined ? value : `${earlier}${name === "cookie" ? "; " : ", "}${value}`;
+    }
+    return headers;
+  }
+
+  /** @param {number} at where a field's length is */
+  #text(at) {
+    return this.#payload.utf8Slice(at + 4, this.#after(at));
+  }
+
+  /** @param {number} at where a field's length is */
+  #latin1(at) {
+    return this.#payload.latin1Slice(at + 4, this.#after(at));
+  }
+
+  /**
+   * Where the next field's length is.
+   *
+   * @param {number} at where a field's length is
+   */
+  #after(at) {
+    const { buffer, byteOffset } = this.#payload;
+    return at + 4 + new DataView(buffer, byteOffset).getUint32(at, LITTLE_ENDIAN);
+  }
+}

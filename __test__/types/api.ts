@@ -38,6 +38,7 @@ const all: ICAMPWebsocketServerOptions = {
     keepAliveIntervalMs: 1000, port: 443, host: "127.0.0.1", ssl, backpressure: { highWaterMark: 1 },
     ackTimeoutMs: 5000, handshakeTimeoutMs: 5000, maxHeaderBytes: 8192, maxInboundBytes: 1 << 20,
     maxTransactions: 8, maxSpoolBytes: Infinity,
+    path: "/camp", backlog: 128, reusePort: true, maxConnections: Infinity, allowedOrigins: ["https://example.com"] as const,
 };
 const unset: ICAMPWebsocketServerOptions = { port: undefined, host: undefined, ssl: undefined, backpressure: undefined };
 CAMP(validator, { ...all, ...unset });
@@ -72,7 +73,7 @@ export const emitter: EventEmitter = server;
 same<ReturnType<typeof server.address>, AddressInfo | null>();
 same<ReturnType<typeof server.Destroy>, Promise<void>>();
 same<ReturnType<(typeof server)[typeof Symbol.asyncDispose]>, Promise<void>>();
-same<keyof CAMPWebsocketServerEvents, "session" | "listening" | "error" | "listener-error">();
+same<keyof CAMPWebsocketServerEvents, "session" | "listening" | "error" | "listener-error" | "extension-error">();
 await once(server, "listening");
 server.once("listening", () => {}).off("listening", () => {}).removeAllListeners("session");
 server.on("session", async (session) => same<typeof session, CAMPServerWebsocketSession>());
@@ -88,8 +89,6 @@ server.on("sessions", () => {});
 server.on("listening", (port: number) => port);
 // @ts-expect-error made by CAMP() alone
 new CAMPWebsocketServer();
-// @ts-expect-error not there yet
-server.RegisterExtension;
 // @ts-expect-error not there yet
 server.http_server;
 

@@ -12,16 +12,17 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::counters::{Counters, Figures};
 use super::intake::Intake;
 use super::server::Server;
-use super::sessions::{Counters, Mailbox, Order, Slot};
+use super::sessions::{Mailbox, Order, Slot};
 use super::sources::{Notice, Source, Sources, TxOrder};
 use super::spool::{SpoolReport, Spools};
 use super::trace::Direction;
 use super::transport::Transport;
 use super::websocket::{Incoming, Reader, Violation, Writer};
 use crate::protocol::MAX_FRAME;
-use crate::session::{CloseReason, Command, Event, Input, Role, Session, Transmit, TxCommand, TxEnd, TxEvent};
+use crate::session::{CloseReason, Command, Event, Input, Outcome, Role, Session, Transmit, TxCommand, TxEnd, TxEvent};
 
 /// Frames, and bytes of frames, read from one socket before other sessions get their turn.
 const READ_BATCH: usize = 256;
@@ -39,6 +40,7 @@ pub(super) struct Driver {
     slot: Slot,
     mailbox: Rc<Mailbox>,
     counters: Arc<Counters>,
+    figures: Figures,
     session: Session,
     transport: Transport,
     reader: Reader,
@@ -87,14 +89,14 @@ impl Driver {
         early: &[u8],
     ) -> Self {
         let now = Instant::now();
-        let mut session = Session::new(sid, Role::Server, server.session_config.clone(), now);
-        session.set_hooks(server.hooks.get());
+        let session = Session::new(sid, Role::Server, server.session_config.clone(), now);
         Driver {
             intake: Intake::new(server.config.max_inbound_bytes),
             server,
             slot,
             mailbox,
             counters,
+            figures: Figures::default(),
             session,
             transport,
             reader: Reader::new(MAX_FRAME, early),
@@ -159,7 +161,6 @@ impl Driver {
                 Order::Command(Command::Transaction(command)) => self.on_tx_command(command, now),
                 Order::Command(command) => self.session.handle(Input::Command(command), now),
                 Order::Verdict => self.session.handle(Input::Verdict, now),
-                Order::Hooks(hooks) => self.session.set_hooks(hooks),
                 Order::Open(order) => self.on_open(order, now),
                 Order::Spool(report) => self.on_spool_report(report, now),
                 Order::Source(report) => {
@@ -262,6 +263,8 @@ impl Driver {
                 Ok(Some(Ok(Incoming::Binary(frame)))) => {
                     self.server.config.trace.frame(Direction::In, &frame);
                     bytes += frame.len();
+                    self.figures.frames_rx += 1;
+                    self.session.set_hooks(self.server.config.hooks.get());
                     self.session.handle(Input::Frame(frame), now);
                 }
                 Ok(Some(Ok(Incoming::Close(frame)))) => {
@@ -315,8 +318,6 @@ impl Driver {
 
     /// Passes the session's events to the application. False when there are none.
     fn deliver(&mut self, now: Instant) -> bool {
-        let figures = self.session.statistics();
-        self.counters.set(figures.bytes_rx, figures.bytes_tx);
         let server = self.server.clone();
         let app = server.app.as_ref();
         let mut any = false;
@@ -328,7 +329,6 @@ impl Driver {
             }
             let Some(event) = self.through_spool(event) else { continue };
             match &event {
-                Event::Message(payload) | Event::Held(payload) => self.intake.add(app, payload.len()),
                 Event::Transaction(TxEvent::Chunk { data, .. }) => self.intake.add(app, data.len()),
                 Event::Transaction(event) => {
                     if let Some(sources) = &mut self.sources
@@ -338,7 +338,15 @@ impl Driver {
                         continue;
                     }
                 }
+                Event::Message(payload) | Event::Held(payload, _) => {
+                    self.figures.messages_rx += 1;
+                    self.intake.add(app, payload.len());
+                }
+                Event::Settled { count, outcome: Outcome::TimedOut, .. } => {
+                    self.figures.ack_timeouts += u64::from(*count)
+                }
                 Event::Dropped { kind, bytes } => {
+                    self.figures.dropped += 1;
                     let trace = self.server.config.trace;
                     trace.backpressure(self.session.sid(), format_args!("dropped {kind:?} of {bytes} bytes"));
                 }
@@ -352,13 +360,30 @@ impl Driver {
             any = true;
             app.event(self.slot, event);
         }
+        self.count();
         if any {
-            app.commit();
+            self.server.app.commit();
         }
         if closed {
             self.server.stop_if_idle();
         }
         any
+    }
+
+    /// Publishes the session's figures.
+    fn count(&mut self) {
+        let statistics = self.session.statistics();
+        let (queued_frames, queued_bytes, in_flight_bytes) = self.session.queued();
+        self.figures = Figures {
+            bytes_rx: statistics.bytes_rx,
+            bytes_tx: statistics.bytes_tx,
+            in_flight_bytes: in_flight_bytes as u64,
+            queued_bytes: queued_bytes as u64,
+            queued_frames: queued_frames as u64,
+            rtt_ms: statistics.rtt_ms,
+            ..self.figures
+        };
+        self.counters.set(&self.figures);
     }
 
     /// Writes what the session has to send, as far as the socket takes it.
@@ -382,11 +407,14 @@ impl Driver {
         while self.writer.has_room() {
             match self.session.poll_transmit() {
                 None => break,
-                Some(Transmit::Frame(frame)) => self.writer.put(frame.encoded_len(), |out| {
-                    let start = out.len();
-                    frame.encode(sid, out);
-                    self.server.config.trace.frame(Direction::Out, &out[start..]);
-                }),
+                Some(Transmit::Frame(frame)) => {
+                    self.figures.frames_tx += 1;
+                    self.writer.put(frame.encoded_len(), |out| {
+                        let start = out.len();
+                        frame.encode(sid, out);
+                        self.server.config.trace.frame(Direction::Out, &out[start..]);
+                    });
+                }
                 Some(Transmit::Close(CloseReason { code, reason })) => self.writer.put_close(Some((code, &reason))),
             }
         }

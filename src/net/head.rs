@@ -101,6 +101,16 @@ impl Head {
         }
     }
 
+    /// Whether the request names this path, whatever its query.
+    pub(super) fn is_for(&self, path: &str) -> bool {
+        self.target.split('?').next() == Some(path)
+    }
+
+    /// Whether the request comes from one of these origins. Only browsers name one.
+    pub(super) fn comes_from(&self, allowed: &[String]) -> bool {
+        self.values("origin").all(|origin| allowed.iter().any(|other| other.eq_ignore_ascii_case(origin)))
+    }
+
     /// Whether the client offers the `camp` subprotocol.
     pub(super) fn offers_camp(&self) -> bool {
         self.values("sec-websocket-protocol").flat_map(|v| v.split(',')).any(|name| name.trim() == "camp")

@@ -3,9 +3,11 @@
 //! Everything here runs on the [`Runtime`]'s thread; the [`Application`] is told of what happens
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
+mod counters;
 mod disk;
 mod driver;
 mod head;
+mod hooks;
 mod intake;
 mod listener;
 mod refusal;
@@ -20,9 +22,12 @@ mod transport;
 mod upgrade;
 mod websocket;
 
+pub use counters::{Counters, FIGURES, Figures};
+pub use hooks::SharedHooks;
+pub use listener::ListenOptions;
 pub use runtime::Runtime;
-pub use server::{Application, Opened, Server, ServerConfig};
-pub use sessions::{Counters, Slot};
+pub use server::{Application, Opened, Refused, Server, ServerConfig};
+pub use sessions::Slot;
 pub use sources::{Source, TxOrder};
 pub use tls::{TlsConfig, TlsError};
 pub use trace::Trace;

@@ -23,6 +23,12 @@ pub(super) enum Refusal {
     NotAnUpgrade,
     /// A WebSocket version other than 13.
     WrongVersion,
+    /// Not the path of the server.
+    WrongPath,
+    /// A browser's page of another origin.
+    WrongOrigin,
+    /// There are as many sessions as may be.
+    Full,
     /// The server is being destroyed.
     ShuttingDown,
 }
@@ -43,6 +49,9 @@ impl Refusal {
             Refusal::Slow => "The request head did not arrive in time.",
             Refusal::NotAnUpgrade => "This port speaks CAMP over WebSocket.",
             Refusal::WrongVersion => "Only WebSocket version 13 is spoken here.",
+            Refusal::WrongPath => "CAMP is not spoken at this path.",
+            Refusal::WrongOrigin => "This origin is not allowed.",
+            Refusal::Full => "The server has no room for another session.",
             Refusal::ShuttingDown => "The server is shutting down.",
         }
     }
@@ -60,8 +69,15 @@ impl Refusal {
             Refusal::HeadTooLarge => "431 Request Header Fields Too Large",
             Refusal::Slow => "408 Request Timeout",
             Refusal::NotAnUpgrade | Refusal::WrongVersion => "426 Upgrade Required",
-            Refusal::ShuttingDown => "503 Service Unavailable",
+            Refusal::WrongPath => "404 Not Found",
+            Refusal::WrongOrigin => "403 Forbidden",
+            Refusal::Full | Refusal::ShuttingDown => "503 Service Unavailable",
         }
+    }
+
+    /// The number of the status.
+    pub(super) fn status_code(&self) -> u16 {
+        self.status().get(..3).and_then(|code| code.parse().ok()).unwrap_or_default()
     }
 
     fn extra_fields(&self) -> &'static str {

@@ -12,13 +12,16 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 
-use super::listener;
-use super::sessions::{Counters, Order, Sessions, Slot};
+use super::counters::Counters;
+use super::hooks::SharedHooks;
+use super::listener::{self, ListenOptions};
+use super::refusal::Refusal;
+use super::sessions::{Order, Sessions, Slot};
 use super::sources::TxOrder;
 use super::tls::TlsConfig;
 use super::trace::Trace;
 use super::upgrade::{self, UpgradeId, UpgradeRequest};
-use crate::session::{Command, Config, Event, Hooks, TxKey};
+use crate::session::{Command, Config, Event, TxKey};
 
 /// How long to wait before accepting again when the system is out of sockets or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +36,14 @@ pub struct ServerConfig {
     pub host: Option<String>,
     /// Port to bind; 0 lets the system choose.
     pub port: u16,
+    /// How the system is to listen.
+    pub listen: ListenOptions,
+    /// The path that upgrade requests must name; any when `None`.
+    pub path: Option<String>,
+    /// Origins that browsers may connect from; any when `None`.
+    pub allowed_origins: Option<Vec<String>>,
+    /// Most sessions at a time, those counted whose token is being validated.
+    pub max_connections: usize,
     /// TLS, or plain TCP when `None`.
     pub tls: Option<TlsConfig>,
     /// How long a connection may take from its acceptance to its session.
@@ -43,6 +54,8 @@ pub struct ServerConfig {
     pub max_inbound_bytes: usize,
     /// What its sessions have in common.
     pub session: Config,
+    /// Which messages are [`Event::Held`].
+    pub hooks: Arc<SharedHooks>,
     /// Debug output.
     pub trace: Trace,
 }
@@ -57,6 +70,8 @@ pub trait Application {
     fn validate(&self, id: UpgradeId, request: &UpgradeRequest);
     /// The client of that request has given up, or its time is over; no answer is needed.
     fn validation_cancelled(&self, id: UpgradeId);
+    /// An upgrade request was refused.
+    fn refused(&self, refused: &Refused<'_>);
     /// A session begins. Its slot is in use until [`Server::release`].
     fn opened(&self, slot: Slot, session: Opened);
     /// Something happened in a session.
@@ -88,6 +103,17 @@ pub struct Opened {
     pub counters: Arc<Counters>,
 }
 
+/// What is known of a request that was refused.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// The client's address.
+    pub remote: SocketAddr,
+    /// The status line's code.
+    pub status: u16,
+    /// The reason in words.
+    pub reason: &'a str,
+}
+
 /// A server on the I/O thread. Connections that are being accepted keep it alive.
 pub struct Server {
     pub(super) config: ServerConfig,
@@ -95,14 +121,15 @@ pub struct Server {
     pub(super) app: Box<dyn Application>,
     pub(super) sessions: Sessions,
     validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
-    pub(super) hooks: Cell<Hooks>,
     next_upgrade: Cell<UpgradeId>,
     /// Connections between acceptance and session.
     handshakes: Cell<usize>,
     closing: Cell<bool>,
     stopped: Cell<bool>,
-    /// Notified when `closing` becomes true.
-    close: Notify,
+    /// No new sessions; true at the latest when `closing` is.
+    refusing: Cell<bool>,
+    /// Notified when `refusing` becomes true.
+    refuse: Notify,
 }
 
 impl Server {
@@ -114,12 +141,12 @@ impl Server {
             app: Box::new(app),
             sessions: Sessions::default(),
             validations: RefCell::default(),
-            hooks: Cell::default(),
             next_upgrade: Cell::new(0),
             handshakes: Cell::new(0),
             closing: Cell::new(false),
             stopped: Cell::new(false),
-            close: Notify::new(),
+            refusing: Cell::new(false),
+            refuse: Notify::new(),
         });
         tokio::task::spawn_local(server.clone().listen());
         server
@@ -149,15 +176,16 @@ impl Server {
         self.sessions.post(slot, Order::Verdict);
     }
 
-    /// From now on messages of these kinds are [`Event::Held`] in every session.
-    pub fn set_hooks(&self, hooks: Hooks) {
-        self.hooks.set(hooks);
-        self.sessions.for_each(|mailbox| mailbox.post(Order::Hooks(hooks)));
-    }
-
     /// The application has seen the session's `Closed` event and will not use the slot again.
     pub fn release(&self, slot: Slot) {
         self.sessions.release(slot);
+    }
+
+    /// Lets go of the port and refuses what has not become a session yet. Sessions live on.
+    pub fn stop_accepting(&self) {
+        if !self.refusing.replace(true) {
+            self.refuse.notify_waiters();
+        }
     }
 
     /// Stops accepting and closes every session; [`Application::stopped`] follows.
@@ -165,22 +193,34 @@ impl Server {
         if self.closing.replace(true) {
             return;
         }
-        self.close.notify_waiters();
+        self.stop_accepting();
         self.sessions.for_each(|mailbox| mailbox.post(Order::Command(Command::Close(SHUTDOWN.to_owned()))));
         self.stop_if_idle();
     }
 
-    /// Whether the server is being closed.
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing.get()
+    /// Whether no new sessions are taken.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.refusing.get()
     }
 
-    /// Resolves once the server is being closed.
-    pub(super) async fn closed(&self) {
-        let notified = self.close.notified();
-        if !self.is_closing() {
+    /// Resolves once the server accepts no more.
+    pub(super) async fn refuses(&self) {
+        let notified = self.refuse.notified();
+        if !self.is_refusing() {
             notified.await;
         }
+    }
+
+    /// Whether no further session may begin.
+    pub(super) fn is_full(&self) -> bool {
+        self.sessions.live() + self.validations.borrow().len() >= self.config.max_connections
+    }
+
+    /// Tells of a refusal.
+    pub(super) fn report_refusal(&self, refusal: &Refusal, remote: SocketAddr) {
+        self.config.trace.server(format_args!("refused {remote}: {}", refusal.reason()));
+        self.app.refused(&Refused { remote, status: refusal.status_code(), reason: refusal.reason() });
+        self.app.commit();
     }
 
     /// Asks the application about a token. The receiver fails when nobody will answer.
@@ -205,7 +245,7 @@ impl Server {
     /// Reports the stop once the server is closed and nothing is left.
     pub(super) fn stop_if_idle(&self) {
         let idle = self.sessions.live() == 0 && self.handshakes.get() == 0;
-        if self.is_closing() && idle && !self.stopped.replace(true) {
+        if self.closing.get() && idle && !self.stopped.replace(true) {
             self.app.stopped();
             self.app.commit();
         }
@@ -213,12 +253,12 @@ impl Server {
 
     async fn listen(self: Rc<Self>) {
         let trace = self.config.trace;
-        let bound = match listener::bind(self.config.host.as_deref(), self.config.port).await {
+        let bound = match listener::bind(self.config.host.as_deref(), self.config.port, self.config.listen).await {
             Ok(listener) => listener.local_addr().map(|address| (listener, address)),
             Err(error) => Err(error),
         };
         match bound {
-            Ok(_) if self.is_closing() => {}
+            Ok(_) if self.is_refusing() => {}
             Ok((listener, address)) => {
                 trace.server(format_args!("listening on {address}"));
                 self.app.listening(address);
@@ -237,7 +277,7 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.closed() => return,
+                () = self.refuses() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {

@@ -3,14 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use slab::Slab;
 
 use super::sources::{SourceReport, TxOrder};
 use super::spool::SpoolReport;
-use crate::session::{Command, Hooks};
+use crate::session::Command;
 
 /// Names a session between this layer and the application. It is not given to another session
 /// before the application has released it, after the session's `Closed` event.
@@ -18,25 +17,6 @@ pub type Slot = u32;
 
 /// Room for orders that an idle session keeps.
 const SPARE_ORDERS: usize = 64;
-
-/// Figures of a session that the application may read at any time, from any thread.
-#[derive(Debug, Default)]
-pub struct Counters {
-    bytes_rx: AtomicU64,
-    bytes_tx: AtomicU64,
-}
-
-impl Counters {
-    /// Bytes of CAMP frames received and sent.
-    pub fn bytes(&self) -> (u64, u64) {
-        (self.bytes_rx.load(Ordering::Relaxed), self.bytes_tx.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn set(&self, rx: u64, tx: u64) {
-        self.bytes_rx.store(rx, Ordering::Relaxed);
-        self.bytes_tx.store(tx, Ordering::Relaxed);
-    }
-}
 
 /// Where a session's driver finds what it is to do.
 #[derive(Default)]
@@ -50,7 +30,6 @@ pub(super) struct Mailbox {
 pub(super) enum Order {
     Command(Command),
     Verdict,
-    Hooks(Hooks),
     /// Begin an outgoing transaction.
     Open(TxOrder),
     /// From a source that the core reads.

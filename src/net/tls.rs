@@ -1,16 +1,16 @@
 //! TLS by rustls.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{self, ServerConfig};
 
-/// A server's key and certificate chain, checked and ready for use.
+/// A server's key and certificate chain, checked and ready for use. Clones share what is in force.
 #[derive(Clone)]
-pub struct TlsConfig(Arc<ServerConfig>);
+pub struct TlsConfig(Arc<Mutex<Arc<ServerConfig>>>);
 
 /// Why a key or certificate cannot be used.
 #[derive(Debug)]
@@ -39,11 +39,22 @@ impl TlsConfig {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(TlsError::Pair)?;
-        Ok(TlsConfig(Arc::new(config)))
+        Ok(TlsConfig(Arc::new(Mutex::new(Arc::new(config)))))
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.0.clone())
+        TlsAcceptor::from(self.current())
+    }
+
+    /// Handshakes from now on use what is in force in `other`.
+    pub fn replace(&self, other: &TlsConfig) {
+        let config = other.current();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn current(&self) -> Arc<ServerConfig> {
+        // Nothing that runs under the lock can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::counters::Counters;
 use super::driver::Driver;
 use super::head::Head;
 use super::refusal::Refusal;
@@ -56,7 +57,7 @@ pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketA
         Ok(Some(agreed)) => open(&server, transport, agreed, remote).await,
         Ok(None) => {}
         Err(refusal) => {
-            server.config.trace.server(format_args!("refused {remote}: {}", refusal.reason()));
+            server.report_refusal(&refusal, remote);
             // The client may be gone: nobody is left to tell.
             let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
         }
@@ -80,7 +81,7 @@ async fn secure(server: &Server, stream: TcpStream, remote: SocketAddr, deadline
             Ok(Err(error)) => server.config.trace.server(format_args!("TLS with {remote} failed: {error}")),
             Err(_) => server.config.trace.server(format_args!("TLS with {remote} took too long")),
         },
-        () = server.closed() => {}
+        () = server.refuses() => {}
     }
     None
 }
@@ -95,7 +96,7 @@ async fn negotiate(
     let mut buffer = Vec::new();
     let head = tokio::select! {
         head = timeout_at(deadline, read_head(transport, &mut buffer, server.config.max_header_bytes)) => head,
-        () = server.closed() => return Err(Refusal::ShuttingDown),
+        () = server.refuses() => return Err(Refusal::ShuttingDown),
     };
     let head = match head {
         Err(_) if buffer.is_empty() => return Ok(None),
@@ -109,9 +110,18 @@ async fn negotiate(
         return Err(Refusal::NotAnUpgrade);
     }
     let key = head.websocket_key()?.to_owned();
+    if server.config.path.as_deref().is_some_and(|path| !head.is_for(path)) {
+        return Err(Refusal::WrongPath);
+    }
+    if server.config.allowed_origins.as_deref().is_some_and(|allowed| !head.comes_from(allowed)) {
+        return Err(Refusal::WrongOrigin);
+    }
     let credentials = head.credentials()?;
     if server.sessions.is_live(credentials.sid) {
         return Err(Refusal::SessionExists);
+    }
+    if server.is_full() {
+        return Err(Refusal::Full);
     }
     let camp_offered = head.offers_camp();
     let request = UpgradeRequest {
@@ -163,7 +173,7 @@ async fn validate(
             Err(_) => Err(Refusal::ValidationTimeout),
         },
         () = gone(transport, buffer) => Err(Refusal::InvalidToken),
-        () = server.closed() => Err(Refusal::ShuttingDown),
+        () = server.refuses() => Err(Refusal::ShuttingDown),
     }
 }
 
@@ -190,11 +200,19 @@ async fn gone(transport: &mut Transport, buffer: &mut Vec<u8>) {
 
 async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {
     let Agreed { request, key, camp_offered, early } = agreed;
+    // The server may have been told to stop together with the answer.
     // Another upgrade with this sid may have won while this one was validated.
-    let Some((slot, mailbox)) = server.sessions.open(request.sid) else {
-        server.config.trace.server(format_args!("refused {remote}: {}", Refusal::SessionExists.reason()));
-        let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &Refusal::SessionExists, remote)).await;
-        return;
+    let claimed = match server.is_refusing() {
+        true => Err(Refusal::ShuttingDown),
+        false => server.sessions.open(request.sid).ok_or(Refusal::SessionExists),
+    };
+    let (slot, mailbox) = match claimed {
+        Ok(claimed) => claimed,
+        Err(refusal) => {
+            server.report_refusal(&refusal, remote);
+            let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
+            return;
+        }
     };
     server.config.trace.server(format_args!("session {} of {remote} opened", request.sid));
     let protocol = if camp_offered { "Sec-WebSocket-Protocol: camp\r\n" } else { "" };
@@ -205,7 +223,7 @@ async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, rem
     );
     // A client that does not take the response in time is found out by the driver.
     let _ = timeout(server.config.handshake_timeout, transport.write_all(response.as_bytes())).await;
-    let counters = std::sync::Arc::default();
+    let counters = std::sync::Arc::new(Counters::new());
     let opened = Opened { sid: request.sid, token: request.token, remote, counters: std::sync::Arc::clone(&counters) };
     server.app.opened(slot, opened);
     server.app.commit();

@@ -1,5 +1,6 @@
 //! What the network layer tells, written into the log.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,23 +11,42 @@ use super::log::{Log, LogWriter};
 use super::record::{self, Kind};
 use super::server::lock;
 use super::transaction;
-use crate::net::{Application, Counters, Opened, Slot, UpgradeId, UpgradeRequest};
-use crate::session::{Event, Payload, TxKey};
+use crate::net::{Application, Counters, Figures, Opened, Refused, Slot, UpgradeId, UpgradeRequest};
+use crate::session::{Event, Hooks, Payload, TxKey};
 
 /// The figures of the live sessions, by slot; readable from the JavaScript thread.
 #[derive(Clone, Default)]
-pub(super) struct LiveCounters(Arc<Mutex<Vec<Option<Arc<Counters>>>>>);
+pub(super) struct LiveCounters(Arc<Mutex<Registry>>);
+
+#[derive(Default)]
+struct Registry {
+    live: Vec<Option<Arc<Counters>>>,
+    /// Sums of the sessions that are no longer live.
+    ended: Figures,
+    opened: u64,
+    refused: u64,
+}
 
 /// Writes what happens into a server's log.
 pub(super) struct JsApplication {
     shared: Arc<Log>,
     log: LogWriter,
     counters: LiveCounters,
+    /// The set of hooks that JavaScript was told of last.
+    hook_set: Cell<u32>,
 }
 
 impl JsApplication {
     pub(super) fn new(shared: Arc<Log>, counters: LiveCounters) -> Self {
-        JsApplication { log: LogWriter::new(shared.clone()), shared, counters }
+        JsApplication { log: LogWriter::new(shared.clone()), shared, counters, hook_set: Cell::new(0) }
+    }
+
+    fn held(&self, slot: Slot, payload: Payload, hooks: Hooks) {
+        let set = hooks.number();
+        if self.hook_set.replace(set) != set {
+            self.log.put(slot, Kind::HookSet, |out| record::put_words(out, &[set]));
+        }
+        self.log.put_bytes(slot, record::held_kind(&payload), bytes_of(payload));
     }
 }
 
@@ -53,6 +73,11 @@ impl Application for JsApplication {
         self.log.put(id, Kind::ValidationCancelled, |_| {});
     }
 
+    fn refused(&self, refused: &Refused<'_>) {
+        lock(&self.counters.0).refused += 1;
+        self.log.put(0, Kind::Refused, |out| record::refused(refused, out));
+    }
+
     fn opened(&self, slot: Slot, session: Opened) {
         self.log.put(slot, Kind::Opened, |out| record::opened(&session, out));
         // Listeners are often added in a continuation of the `session` event; they miss nothing.
@@ -64,7 +89,7 @@ impl Application for JsApplication {
     fn event(&self, slot: Slot, event: Event) {
         match event {
             Event::Message(payload) => self.log.put_bytes(slot, record::data_kind(&payload), bytes_of(payload)),
-            Event::Held(payload) => self.log.put_bytes(slot, record::held_kind(&payload), bytes_of(payload)),
+            Event::Held(payload, hooks) => self.held(slot, payload, hooks),
             Event::Transaction(event) => transaction::log_event(&self.log, slot, event),
             other => {
                 let mut payload = Vec::new();
@@ -103,27 +128,47 @@ impl Application for JsApplication {
 
 impl LiveCounters {
     fn insert(&self, slot: Slot, counters: Arc<Counters>) {
-        let mut slots = lock(&self.0);
+        let mut registry = lock(&self.0);
+        registry.opened += 1;
         let index = slot as usize;
-        if slots.len() <= index {
-            slots.resize(index + 1, None);
+        if registry.live.len() <= index {
+            registry.live.resize(index + 1, None);
         }
-        slots[index] = Some(counters);
+        registry.live[index] = Some(counters);
     }
 
-    /// Forgets a session.
+    /// Forgets a session, but for its part in the sums.
     pub(super) fn remove(&self, slot: Slot) {
-        if let Some(entry) = lock(&self.0).get_mut(slot as usize) {
-            *entry = None;
+        let mut registry = lock(&self.0);
+        if let Some(counters) = registry.live.get_mut(slot as usize).and_then(Option::take) {
+            registry.ended.add(&counters.figures(), true);
         }
     }
 
     /// Bytes received and sent; zeros for a slot not in use.
     pub(super) fn bytes(&self, slot: Slot) -> (u64, u64) {
-        match lock(&self.0).get(slot as usize) {
+        match lock(&self.0).live.get(slot as usize) {
             Some(Some(counters)) => counters.bytes(),
             _ => (0, 0),
         }
+    }
+
+    /// A session's figures; zeros for a slot not in use.
+    pub(super) fn figures(&self, slot: Slot) -> Figures {
+        match lock(&self.0).live.get(slot as usize) {
+            Some(Some(counters)) => counters.figures(),
+            _ => Figures::default(),
+        }
+    }
+
+    /// Sessions opened and requests refused, and the sums over all sessions.
+    pub(super) fn totals(&self) -> (u64, u64, Figures) {
+        let registry = lock(&self.0);
+        let mut sums = registry.ended;
+        for counters in registry.live.iter().flatten() {
+            sums.add(&counters.figures(), false);
+        }
+        (registry.opened, registry.refused, sums)
     }
 }
 

@@ -1,11 +1,12 @@
 //! A server's options, as `js/options.js` has checked and completed them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
-use crate::net::{ServerConfig, TlsConfig, TlsError, Trace};
+use crate::net::{ListenOptions, ServerConfig, SharedHooks, TlsConfig, TlsError, Trace};
 use crate::session::{Backpressure, Config, DropPolicy};
 
 /// All options of a server. Times in milliseconds, sizes in bytes.
@@ -15,6 +16,16 @@ pub struct NativeOptions {
     pub host: Option<String>,
     /// Port to bind.
     pub port: u16,
+    /// `backlog`
+    pub backlog: i32,
+    /// `reusePort`
+    pub reuse_port: bool,
+    /// `path`
+    pub path: Option<String>,
+    /// `allowedOrigins`, as browsers write them
+    pub allowed_origins: Option<Vec<String>>,
+    /// `maxConnections`
+    pub max_connections: f64,
     /// PEM private key; with `cert`, or neither.
     pub key: Option<Uint8Array>,
     /// PEM certificate chain.
@@ -55,7 +66,7 @@ pub struct NativeOptions {
 
 impl NativeOptions {
     /// The configuration of the network layer.
-    pub(super) fn into_config(self) -> Result<ServerConfig, TlsError> {
+    pub(super) fn into_config(self, hooks: Arc<SharedHooks>) -> Result<ServerConfig, TlsError> {
         let tls = match (&self.key, &self.cert) {
             (Some(key), Some(cert)) => Some(TlsConfig::from_pem(key, cert)?),
             _ => None,
@@ -63,6 +74,10 @@ impl NativeOptions {
         Ok(ServerConfig {
             host: self.host,
             port: self.port,
+            listen: ListenOptions { backlog: self.backlog, reuse_port: self.reuse_port },
+            path: self.path,
+            allowed_origins: self.allowed_origins,
+            max_connections: size(self.max_connections),
             tls,
             handshake_timeout: millis(self.handshake_timeout_ms),
             max_header_bytes: size(self.max_header_bytes),
@@ -85,6 +100,7 @@ impl NativeOptions {
                 max_unread: self.max_spool_bytes as u64,
                 ..Config::default()
             },
+            hooks,
             trace: Trace {
                 server: self.debug_server,
                 session: self.debug_session,

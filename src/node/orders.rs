@@ -41,6 +41,10 @@ pub(super) enum OrderKind {
     Validated = 7,
     /// Closes the server; the slot means nothing.
     Shutdown = 8,
+    /// The hooks of the session's held message have run.
+    Verdict = 9,
+    /// Accepts no more connections; the slot means nothing.
+    StopAccepting = 10,
     /// The kinds from here on are carried out by `transaction`.
     TxOpen = 32,
     TxData = 33,
@@ -201,6 +205,8 @@ fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
     const VALIDATED: u32 = OrderKind::Validated as u32;
     const SHUTDOWN: u32 = OrderKind::Shutdown as u32;
     const TRANSACTIONS: u32 = OrderKind::TxOpen as u32;
+    const VERDICT: u32 = OrderKind::Verdict as u32;
+    const STOP_ACCEPTING: u32 = OrderKind::StopAccepting as u32;
     match kind {
         UTF8 => server.command(slot, Command::Send(Payload::Utf8(text(payload)))),
         BINARY => server.command(slot, Command::Send(Payload::Binary(payload))),
@@ -215,6 +221,8 @@ fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
         RELEASE => server.release(slot),
         VALIDATED => server.validated(slot, payload.first() == Some(&1)),
         SHUTDOWN => server.close(),
+        VERDICT => server.verdict(slot),
+        STOP_ACCEPTING => server.stop_accepting(),
         kind if kind >= TRANSACTIONS => transaction::carry_out(server, slot, kind, payload),
         _ => debug_assert!(false, "order of unknown kind {kind}"),
     }

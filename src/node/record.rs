@@ -4,7 +4,7 @@
 //! of 8 bytes; all numbers in the byte order of the machine. A `LARGE` record has no payload in
 //! the log: it waits beside it, to be taken by a call of its own, in order.
 
-use crate::net::{Opened, Slot, UpgradeRequest};
+use crate::net::{Opened, Refused, Slot, UpgradeRequest};
 use crate::session::{DataKind, Event, Outcome, Payload};
 
 /// Set in a record's second word when its payload is kept beside the log.
@@ -64,6 +64,10 @@ pub(super) enum Kind {
     TxSettled = 24,
     /// `[txId u32][0 u32][start f64][end f64]`
     TxFetched = 25,
+    /// `[set u32]`: the number of the hooks that the held messages after it met, in any session.
+    HookSet = 32,
+    /// `[status u32][remote length u32]`, remote address, reason
+    Refused = 33,
 }
 
 /// The kind under which a payload is delivered.
@@ -90,7 +94,7 @@ pub(super) fn held_kind(payload: &Payload) -> Kind {
 /// Payload of events that carry no message; `None` for those that do.
 pub(super) fn encode_event(event: &Event, (rx, tx): (u64, u64), out: &mut Vec<u8>) -> Option<Kind> {
     let kind = match event {
-        Event::Message(_) | Event::Held(_) | Event::Transaction(_) => return None,
+        Event::Message(_) | Event::Held(..) | Event::Transaction(_) => return None,
         Event::Connected => Kind::Connected,
         Event::Settled { first, count, outcome } => {
             put_words(out, &[*first, *count, outcome_number(*outcome)]);
@@ -126,6 +130,14 @@ pub(super) fn opened(session: &Opened, out: &mut Vec<u8>) {
     put_words(out, &[remote.len() as u32]);
     out.extend_from_slice(remote.as_bytes());
     out.extend_from_slice(session.token.as_bytes());
+}
+
+/// `[status u32][remote length u32]`, remote, reason.
+pub(super) fn refused(refused: &Refused<'_>, out: &mut Vec<u8>) {
+    let remote = refused.remote.ip().to_string();
+    put_words(out, &[u32::from(refused.status), remote.len() as u32]);
+    out.extend_from_slice(remote.as_bytes());
+    out.extend_from_slice(refused.reason.as_bytes());
 }
 
 /// `[sid u64]`, then each with its length before it: token, url, remote address, and every header

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use napi::bindgen_prelude::{Function, Object};
+use napi::bindgen_prelude::{Function, Object, Uint8Array};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
@@ -12,7 +12,7 @@ use super::log::{Log, LogReader};
 use super::options::NativeOptions;
 use super::orders::{OrderKind, OrderQueue, OrderWriter};
 use super::raw::{self, Ends};
-use crate::net::{Runtime, Server};
+use crate::net::{Runtime, Server, SharedHooks, TlsConfig};
 
 /// The I/O thread of one JavaScript environment: the main thread, or a worker.
 #[napi]
@@ -40,6 +40,8 @@ pub struct NativeServer {
     log: Arc<Log>,
     orders: Arc<OrderQueue>,
     counters: LiveCounters,
+    hooks: Arc<SharedHooks>,
+    tls: Option<TlsConfig>,
 }
 
 #[napi]
@@ -48,7 +50,10 @@ impl NativeServer {
     /// disposed of, that keeps the process alive.
     #[napi(constructor)]
     pub fn new(core: &NativeCore, options: NativeOptions, wake: Function<(), ()>) -> Result<Self> {
-        let config = options.into_config().map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+        let hooks = Arc::<SharedHooks>::default();
+        let config =
+            options.into_config(hooks.clone()).map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+        let tls = config.tls.clone();
         let log = Log::new(wake.build_threadsafe_function::<()>().build()?);
         let orders = Arc::new(OrderQueue::default());
         let counters = LiveCounters::default();
@@ -61,7 +66,7 @@ impl NativeServer {
             });
         }
         let ends = Rc::new(Ends { orders: OrderWriter::new(orders.clone()), log: LogReader::new(log.clone()) });
-        Ok(NativeServer { ends, log, orders, counters })
+        Ok(NativeServer { ends, log, orders, counters, hooks, tls })
     }
 
     /// The functions that are called once per message; see `raw`.
@@ -102,6 +107,25 @@ impl NativeServer {
         self.ends.orders.put(upgrade, OrderKind::Validated, &[u8::from(accepted)]);
     }
 
+    /// From now on messages of these kinds are held for their hooks: a bit for each kind, and from
+    /// the fourth on the number of the set.
+    #[napi]
+    pub fn set_hooks(&self, bits: u32) {
+        self.hooks.set(bits);
+    }
+
+    /// The hooks of a session's held message have run.
+    #[napi]
+    pub fn verdict(&self, slot: u32) {
+        self.ends.orders.put(slot, OrderKind::Verdict, &[]);
+    }
+
+    /// Accepts no more connections; sessions live on.
+    #[napi]
+    pub fn stop_accepting(&self) {
+        self.ends.orders.put(0, OrderKind::StopAccepting, &[]);
+    }
+
     /// Stops accepting and closes every session.
     #[napi]
     pub fn shutdown(&self) {
@@ -113,6 +137,29 @@ impl NativeServer {
     pub fn counters(&self, slot: u32) -> Vec<f64> {
         let (rx, tx) = self.counters.bytes(slot);
         vec![rx as f64, tx as f64]
+    }
+
+    /// All figures of a session that was not released, in the order of `Figures`.
+    #[napi]
+    pub fn figures(&self, slot: u32) -> Vec<f64> {
+        self.counters.figures(slot).to_array().to_vec()
+    }
+
+    /// Sessions opened, requests refused, and the sums of all sessions' figures.
+    #[napi]
+    pub fn totals(&self) -> Vec<f64> {
+        let (opened, refused, sums) = self.counters.totals();
+        [[opened as f64, refused as f64].as_slice(), &sums.to_array()].concat()
+    }
+
+    /// Handshakes from now on use this key and certificate. False: the server has no TLS.
+    #[napi]
+    pub fn set_tls(&self, key: Uint8Array, cert: Uint8Array) -> Result<bool> {
+        let Some(tls) = &self.tls else { return Ok(false) };
+        let other =
+            TlsConfig::from_pem(&key, &cert).map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+        tls.replace(&other);
+        Ok(true)
     }
 
     /// Lets go of the process and of everything on the I/O thread. Nothing may be called after it.

@@ -117,9 +117,9 @@ pub enum Event {
     Connected,
     /// A data frame arrived and was acknowledged.
     Message(Payload),
-    /// A data frame arrived whose kind has receive hooks: run them, then answer with
-    /// [`Input::Verdict`]. Nothing after it in this session is handled until then.
-    Held(Payload),
+    /// A data frame arrived whose kind has receive hooks, in the set given: run them, then answer
+    /// with [`Input::Verdict`]. Nothing after it in this session is handled until then.
+    Held(Payload, Hooks),
     /// The fate of sends: all those from `first` on, `count` of them.
     Settled {
         /// The first of the run.
@@ -199,13 +199,21 @@ pub enum Transmit {
     Close(CloseReason),
 }
 
-/// Which data frames have receive hooks, as a set.
+/// Which data frames have receive hooks, as a set; with a number by which the application knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hooks(u8);
+pub struct Hooks(u32);
+
+/// Bits of [`Hooks`] that stand for kinds; above them is the number.
+const KIND_BITS: u32 = 3;
 
 impl Hooks {
     /// No hooks.
     pub const NONE: Hooks = Hooks(0);
+
+    /// A bit for each [`DataKind`], and above these three the set's number.
+    pub fn from_bits(bits: u32) -> Hooks {
+        Hooks(bits)
+    }
 
     /// This set and `kind`.
     pub fn with(self, kind: DataKind) -> Hooks {
@@ -216,6 +224,11 @@ impl Hooks {
     #[inline]
     pub fn contains(self, kind: DataKind) -> bool {
         self.0 & 1 << kind as u8 != 0
+    }
+
+    /// The number the application gave it.
+    pub fn number(self) -> u32 {
+        self.0 >> KIND_BITS
     }
 }
 

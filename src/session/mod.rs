@@ -207,6 +207,12 @@ impl Session {
         self.sid
     }
 
+    /// What waits behind the high watermark, in frames and bytes, and the bytes on their way to the
+    /// socket that it has not taken.
+    pub fn queued(&self) -> (usize, usize, usize) {
+        self.outbox.queued()
+    }
+
     /// The figures as they stand.
     pub fn statistics(&self) -> Statistics {
         Statistics {

@@ -214,6 +214,12 @@ impl Outbox {
         self.paused
     }
 
+    /// Frames and bytes of `waiting`, and the bytes before them that the socket has not taken.
+    pub(super) fn queued(&self) -> (usize, usize, usize) {
+        let control = if self.paused { self.queued_control_bytes } else { 0 };
+        (self.waiting.len(), self.waiting_data_bytes + control, self.in_flight)
+    }
+
     /// Bytes of control frames that were not polled yet: many only if the peer does not read.
     pub(super) fn queued_control_bytes(&self) -> usize {
         self.queued_control_bytes

@@ -81,7 +81,7 @@ impl Session {
         if hooks.contains(payload.kind()) {
             self.verdict_pending = true;
             self.held_ack = ack;
-            self.events.push_back(Event::Held(payload));
+            self.events.push_back(Event::Held(payload, hooks));
             return;
         }
         self.outbox.push_control(Outgoing::Ack(ack));

@@ -266,7 +266,7 @@ proptest! {
         for (from, to) in [(Side::Server, Side::Peer), (Side::Peer, Side::Server)] {
             let expected = expected(&sent[from as usize], &mut pair, from);
             let taken = |event| match event {
-                Event::Message(payload) | Event::Held(payload) => Some(payload),
+                Event::Message(payload) | Event::Held(payload, _) => Some(payload),
                 _ => None,
             };
             let events = std::mem::take(&mut pair.end(to).events);

@@ -16,7 +16,7 @@ fn holding() -> Solo {
     let mut solo = Solo::connected(Config::default());
     solo.hooks(on(DataKind::Utf8));
     solo.receive(text_frame(1, "held"));
-    assert_eq!(solo.events(), [Event::Held(utf8("held"))]);
+    assert_eq!(solo.events(), [Event::Held(utf8("held"), on(DataKind::Utf8))]);
     assert_eq!(solo.frames(), []);
     solo
 }
@@ -51,7 +51,7 @@ fn each_kind_is_held_only_where_it_has_hooks() {
         solo.verdict();
         let payloads = [utf8("t"), binary(1, 0), error("e")];
         let expected = payloads.map(|payload| match payload.kind() == hooked {
-            true => Event::Held(payload),
+            true => Event::Held(payload, on(hooked)),
             false => Event::Message(payload),
         });
         assert_eq!(solo.events(), expected);
@@ -70,7 +70,7 @@ fn everything_after_a_held_message_waits_for_its_verdict() {
 
     solo.verdict();
     assert_eq!(solo.frames(), [1, 2, 3].map(|ack| Frame::Ack { ack }));
-    let expected = [Event::Message(binary(1, 0)), Event::Held(utf8("held too"))];
+    let expected = [Event::Message(binary(1, 0)), Event::Held(utf8("held too"), on(DataKind::Utf8))];
     assert_eq!(solo.events(), expected);
 
     solo.verdict();
@@ -123,10 +123,11 @@ fn a_verdict_nobody_waits_for_is_ignored() {
 fn hooks_added_while_a_message_is_held_do_not_reach_back() {
     let mut solo = holding();
     solo.receive(binary_frame(2, 1));
-    solo.hooks(on(DataKind::Utf8).with(DataKind::Binary));
+    let both = on(DataKind::Utf8).with(DataKind::Binary);
+    solo.hooks(both);
     solo.receive(binary_frame(3, 2));
     solo.verdict();
-    let expected = [Event::Message(binary(1, 0)), Event::Held(binary(2, 0))];
+    let expected = [Event::Message(binary(1, 0)), Event::Held(binary(2, 0), both)];
     assert_eq!(solo.events(), expected);
 }
 
@@ -137,10 +138,25 @@ fn hooks_removed_while_a_message_is_held_still_run_for_what_had_arrived() {
     solo.hooks(Hooks::NONE);
     solo.receive(text_frame(3, "after"));
     solo.verdict();
-    assert_eq!(solo.events(), [Event::Held(utf8("before"))]);
+    assert_eq!(solo.events(), [Event::Held(utf8("before"), on(DataKind::Utf8))]);
     solo.verdict();
     assert_eq!(solo.events(), [Event::Message(utf8("after"))]);
     assert_eq!(solo.frames(), [1, 2, 3].map(|ack| Frame::Ack { ack }));
+}
+
+#[test]
+fn a_message_names_the_set_of_its_arrival() {
+    let set = |number: u32| Hooks::from_bits(number << 3).with(DataKind::Utf8);
+    let mut solo = Solo::connected(Config::default());
+    for number in 1..=3 {
+        solo.hooks(set(number));
+        solo.receive(text_frame(number, "x"));
+    }
+    for number in 1..=3 {
+        assert_eq!(solo.events(), [Event::Held(utf8("x"), set(number))]);
+        assert_eq!(set(number).number(), number);
+        solo.verdict();
+    }
 }
 
 #[test]

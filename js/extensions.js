@@ -1,0 +1,303 @@
+// The extensions of a server: who is registered, and the running of their hooks.
+import { debugSection } from "./options.js";
+
+/** @typedef {import("../index.js").ICAMPExtension} Extension */
+/** @typedef {import("./server.js").CAMPWebsocketServer} Server */
+/** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
+/** @typedef {keyof Extension & `${"before" | "on"}_${string}`} HookName */
+/** @typedef {{ value: any }} Box */
+
+/** The kinds of messages, as the native side numbers them. */
+export const UTF8 = 0;
+export const BINARY = 1;
+export const ERROR = 2;
+
+const SEND_HOOKS = /** @type {const} */ (["before_send_utf8", "before_send_binary", "before_send_error"]);
+const RECEIVE_HOOKS = /** @type {const} */ (["on_receive_utf8", "on_receive_binary", "on_receive_error"]);
+const EVENTS = ["message-utf8", "message-binary", "message-error"];
+const CALLBACKS = /** @type {const} */ (["on_register", "on_unregister", ...SEND_HOOKS, ...RECEIVE_HOOKS]);
+
+/** Bits of the native side's mask below the number of a set. */
+const KIND_BITS = 3;
+
+/** Sets kept for messages that met them and still wait behind a slow hook; older ones become the present one. */
+const MAX_SETS = 256;
+
+/**
+ * The extensions with hooks for each kind of message, in the order of their registration. Never
+ * changed once made: a message keeps the set it met.
+ *
+ * @typedef {object} HookSet
+ * @property {readonly Extension[][]} send
+ * @property {readonly Extension[][]} receive
+ */
+
+/** @type {HookSet} */
+const NO_HOOKS = { send: [[], [], []], receive: [[], [], []] };
+
+export class Extensions {
+  #server;
+  /** In the order of registration. @type {Map<string, Extension>} */
+  #byName = new Map();
+  #current = NO_HOOKS;
+  #number = 0;
+  /** Those with receive hooks, by number, the newest last. @type {Map<number, HookSet>} */
+  #sets = new Map();
+  #debug = debugSection("CAMP_EXTENSION");
+
+  /** @param {Server} server */
+  constructor(server) {
+    this.#server = server;
+  }
+
+  /** @param {Extension} extension */
+  register(extension) {
+    const { name } = check(extension);
+    if (this.#byName.has(name)) throw new Error(`Extension '${name}' is already registered!`);
+    this.#byName.set(name, extension);
+    this.#renew();
+    this.#trace(name, "is registered");
+    try {
+      this.#watch(extension.on_register?.(this.#server), extension, "on_register");
+    } catch (error) {
+      this.#byName.delete(name);
+      this.#renew();
+      throw error;
+    }
+  }
+
+  /** @param {Extension | string} which */
+  unregister(which) {
+    for (const [name, extension] of this.#byName) {
+      if (extension !== which && name !== which) continue;
+      this.#byName.delete(name);
+      this.#renew();
+      this.#trace(name, "is unregistered");
+      try {
+        this.#watch(extension.on_unregister?.(this.#server), extension, "on_unregister");
+      } catch (error) {
+        this.#report(error, extension, "on_unregister");
+      }
+      return;
+    }
+  }
+
+  unregisterAll() {
+    for (const name of [...this.#byName.keys()]) this.unregister(name);
+  }
+
+  /** @param {string} name */
+  get(name) {
+    return this.#byName.get(name) ?? null;
+  }
+
+  /**
+   * The extensions that a message sent now meets.
+   *
+   * @param {number} kind
+   */
+  sending(kind) {
+    return /** @type {Extension[]} */ (this.#current.send[kind]);
+  }
+
+  /**
+   * Runs the send hooks of a message. `done` is called with whether it is to be sent; what is to be
+   * sent is left in the box. Without a slow hook it is called before this returns.
+   *
+   * @param {Extension[]} extensions
+   * @param {Session} session
+   * @param {number} kind
+   * @param {Box} box
+   * @param {(passed: boolean) => void} done
+   */
+  runSend(extensions, session, kind, box, done) {
+    new Run(extensions, /** @type {HookName} */ (SEND_HOOKS[kind]), session, kind, box, this.#report, done).next(0);
+  }
+
+  /**
+   * Runs the receive hooks of a message that the native side holds, lets go of it, and emits it.
+   *
+   * @param {Session} session
+   * @param {number} set the number of the hooks it met on arrival
+   * @param {number} kind
+   * @param {string | Buffer} message
+   */
+  receive(session, set, kind, message) {
+    const name = /** @type {HookName} */ (RECEIVE_HOOKS[kind]);
+    const { receive } = this.#sets.get(set) ?? this.#current;
+    const box = { value: message };
+    new Run(/** @type {Extension[]} */ (receive[kind]), name, session, kind, box, this.#report, (passed) => {
+      // The slot of a session that has ended may be another's.
+      if (session._closed) return;
+      this.#server._native.verdict(session._slot);
+      this.#server._schedule();
+      if (passed) session._emit(/** @type {string} */ (EVENTS[kind]), box.value);
+      else this.#trace(String(session.sid), `${name} suppressed a message`);
+    }).next(0);
+  }
+
+  /** Makes the set of those registered now, and lets messages meet it from now on. */
+  #renew() {
+    const extensions = [...this.#byName.values()];
+    /** @param {readonly HookName[]} names */
+    const having = (names) => names.map((name) => extensions.filter((extension) => extension[name] != null));
+    this.#current = { send: having(SEND_HOOKS), receive: having(RECEIVE_HOOKS) };
+    this.#number = (this.#number + 1) & (0xffffffff >>> KIND_BITS);
+    const held = bits(this.#current.receive);
+    if (held !== 0) this.#sets.set(this.#number, this.#current);
+    if (this.#sets.size > MAX_SETS) {
+      const [oldest = 0] = this.#sets.keys();
+      this.#sets.delete(oldest);
+    }
+    this.#server._sendHooks = bits(this.#current.send);
+    this.#server._native.setHooks(((this.#number << KIND_BITS) | held) >>> 0);
+  }
+
+  /**
+   * @param {unknown} result
+   * @param {Extension} extension
+   * @param {string} name
+   */
+  #watch(result, extension, name) {
+    Promise.resolve(result).catch((error) => this.#report(error, extension, name));
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {Extension} extension
+   * @param {string} hook
+   */
+  #report = (error, extension, hook) => {
+    this.#trace(extension.name, `${hook} failed:`, error);
+    try {
+      this.#server.emit("extension-error", error, extension, hook);
+    } catch (second) {
+      this.#server._onListenerError(second, "extension-error");
+    }
+  };
+
+  /**
+   * @param {string} name
+   * @param {string} what
+   * @param {unknown[]} details
+   */
+  #trace(name, what, ...details) {
+    if (this.#debug) console.error(`CAMP_EXTENSION ${name} ${what}`, ...details);
+  }
+}
+
+/** One message on its way through the hooks of its kind. */
+class Run {
+  #extensions;
+  #name;
+  #session;
+  #kind;
+  #box;
+  #report;
+  #done;
+
+  /**
+   * @param {Extension[]} extensions
+   * @param {HookName} name
+   * @param {Session} session
+   * @param {number} kind
+   * @param {Box} box
+   * @param {(error: unknown, extension: Extension, hook: string) => void} report
+   * @param {(passed: boolean) => void} done
+   */
+  constructor(extensions, name, session, kind, box, report, done) {
+    this.#extensions = extensions;
+    this.#name = name;
+    this.#session = session;
+    this.#kind = kind;
+    this.#box = box;
+    this.#report = report;
+    this.#done = done;
+  }
+
+  /** @param {number} index which hook is next */
+  next(index) {
+    for (let i = index; i < this.#extensions.length; i++) {
+      const extension = /** @type {Extension} */ (this.#extensions[i]);
+      const good = this.#box.value;
+      let verdict;
+      try {
+        verdict = /** @type {any} */ (extension[this.#name])?.(this.#session, this.#box);
+        if (typeof verdict?.then === "function") {
+          Promise.resolve(verdict).then(
+            (settled) => settled,
+            (error) => this.#failed(error, extension),
+          ).then((settled) => {
+            if (this.#settle(settled, good, extension)) this.next(i + 1);
+          });
+          return;
+        }
+      } catch (error) {
+        verdict = this.#failed(error, extension);
+      }
+      if (!this.#settle(verdict, good, extension)) return;
+    }
+    this.#done(true);
+  }
+
+  /**
+   * A hook that fails counts as one that lets the message pass.
+   *
+   * @param {unknown} error
+   * @param {Extension} extension
+   */
+  #failed(error, extension) {
+    this.#report(error, extension, this.#name);
+    return true;
+  }
+
+  /**
+   * False: the message is suppressed.
+   *
+   * @param {unknown} verdict
+   * @param {unknown} good what the box held before
+   * @param {Extension} extension
+   */
+  #settle(verdict, good, extension) {
+    if (!verdict) {
+      this.#done(false);
+      return false;
+    }
+    const { value } = this.#box;
+    const fits = this.#kind === BINARY ? Buffer.isBuffer(value) : typeof value === "string";
+    if (!fits) {
+      this.#box.value = good;
+      this.#report(new TypeError(`${this.#name} left ${describe(value)} in the box.`), extension, this.#name);
+    }
+    return true;
+  }
+}
+
+/**
+ * @param {Extension} extension
+ * @returns {Extension}
+ */
+function check(extension) {
+  if (typeof extension !== "object" || extension === null) {
+    throw new TypeError(`An extension must be an object, not ${describe(extension)}.`);
+  }
+  if (typeof extension.name !== "string") {
+    throw new TypeError(`An extension's name must be a string, not ${describe(extension.name)}.`);
+  }
+  for (const name of CALLBACKS) {
+    if (extension[name] != null && typeof extension[name] !== "function") {
+      throw new TypeError(`${name} of extension '${extension.name}' must be a function, not ${describe(extension[name])}.`);
+    }
+  }
+  return extension;
+}
+
+/** @param {readonly unknown[][]} byKind */
+function bits(byKind) {
+  return byKind.reduce((mask, extensions, kind) => (extensions.length === 0 ? mask : mask | (1 << kind)), 0);
+}
+
+/** @param {unknown} value */
+function describe(value) {
+  return value === null ? "null" : typeof value;
+}

@@ -1,0 +1,65 @@
+// The bounds a caller puts on one send: a signal, a time.
+import { ackTimeout } from "./errors.js";
+import { number } from "./options.js";
+
+/** @typedef {import("../index.js").SendOptions} SendOptions */
+
+/** Whether the caller has stopped waiting. @typedef {{ over: boolean }} Bounds */
+
+/**
+ * Sends within bounds.
+ *
+ * @param {SendOptions} options
+ * @param {(bounds: Bounds) => Promise<void>} send
+ * @returns {Promise<void>}
+ */
+export function within(options, send) {
+  const promise = start(options, send);
+  // As every rejection of a send: a caller that did not keep the promise did not ask to know.
+  promise.catch(() => {});
+  return promise;
+}
+
+/**
+ * @param {SendOptions} options
+ * @param {(bounds: Bounds) => Promise<void>} send
+ */
+async function start(options, send) {
+  const { signal, timeoutMs } = check(options);
+  if (signal?.aborted) throw abortError(signal);
+  const bounds = { over: false };
+  const sent = send(bounds);
+  /** @type {NodeJS.Timeout | undefined} */
+  let timer;
+  let onAbort = () => {};
+  try {
+    await new Promise((/** @type {(value: void) => void} */ resolve, reject) => {
+      sent.then(resolve, reject);
+      if (timeoutMs !== undefined) timer = setTimeout(() => reject(ackTimeout(timeoutMs)), timeoutMs);
+      onAbort = () => reject(abortError(/** @type {AbortSignal} */ (signal)));
+      signal?.addEventListener("abort", onAbort);
+    });
+  } finally {
+    bounds.over = true;
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/**
+ * @param {SendOptions} options
+ * @returns {SendOptions}
+ */
+function check(options) {
+  if (typeof options !== "object" || options === null) throw new TypeError("The options of a send must be an object.");
+  const { signal, timeoutMs } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError("signal must be an AbortSignal.");
+  if (timeoutMs !== undefined) number("timeoutMs", timeoutMs, 0, 1);
+  return { signal, timeoutMs };
+}
+
+/** @param {AbortSignal} signal */
+export function abortError(signal) {
+  const error = new Error("The operation was aborted.", { cause: signal.reason });
+  return Object.assign(error, { name: "AbortError", code: "ABORT_ERR" });
+}

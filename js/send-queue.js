@@ -1,0 +1,140 @@
+// The sends of one session that wait: for their hooks, or behind one that does.
+import { sessionClosed } from "./errors.js";
+
+/** @typedef {import("../index.js").ICAMPExtension} Extension */
+/** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
+
+/** Milliseconds that closing waits for the hooks of what was sent before. */
+const CLOSE_PATIENCE = 5000;
+
+/** @type {Extension[]} */
+const NO_EXTENSIONS = [];
+
+/**
+ * @typedef {object} Entry
+ * @property {Extension[]} extensions
+ * @property {number} kind
+ * @property {{ value: any }} box
+ * @property {(value: any) => void | PromiseLike<void>} send called at its turn
+ * @property {() => void} resolve
+ * @property {(error: unknown) => void} reject
+ * @property {Entry | undefined} next
+ */
+
+/** First in, first out, whatever time the hooks take. While it is not empty every send goes through it. */
+export class SendQueue {
+  #session;
+  /** @type {Entry | undefined} */
+  #first;
+  /** @type {Entry | undefined} */
+  #last;
+  /** Whether the hooks of the first entry are under way. */
+  #running = false;
+  #pumping = false;
+  /** @type {Set<NodeJS.Timeout>} */
+  #timers = new Set();
+
+  /** @param {Session} session */
+  constructor(session) {
+    this.#session = session;
+  }
+
+  /**
+   * A message: `send` gets what its hooks leave of the value, unless they suppress it.
+   *
+   * @param {number} kind
+   * @param {unknown} value
+   * @param {(value: any) => Promise<void>} send
+   * @returns {Promise<void>}
+   */
+  message(kind, value, send) {
+    return this.#add(this.#session._server._extensions.sending(kind), kind, value, send);
+  }
+
+  /**
+   * Something without hooks.
+   *
+   * @param {() => void | PromiseLike<void>} send
+   * @returns {Promise<void>}
+   */
+  plain(send) {
+    return this.#add(NO_EXTENSIONS, 0, undefined, send);
+  }
+
+  /**
+   * The end of the session, or something before it: the hooks get a bounded time. What still waits
+   * after it is not sent, and the promise rejects.
+   *
+   * @param {() => void} end
+   */
+  last(end) {
+    const timer = setTimeout(() => {
+      this.fail(sessionClosed(this.#session.sid));
+      end();
+    }, CLOSE_PATIENCE);
+    this.#timers.add(timer);
+    return this.plain(() => {
+      clearTimeout(timer);
+      this.#timers.delete(timer);
+      end();
+    });
+  }
+
+  /**
+   * Gives up everything that waits.
+   *
+   * @param {Error} error
+   */
+  fail(error) {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    for (let entry = this.#first; entry !== undefined; entry = entry.next) entry.reject(error);
+    this.#first = this.#last = undefined;
+    this.#running = false;
+    this.#session._sendsWait = false;
+  }
+
+  /**
+   * @param {Extension[]} extensions
+   * @param {number} kind
+   * @param {unknown} value
+   * @param {(value: any) => void | PromiseLike<void>} send
+   * @returns {Promise<void>}
+   */
+  #add(extensions, kind, value, send) {
+    const promise = new Promise((/** @type {(value: void) => void} */ resolve, reject) => {
+      const entry = { extensions, kind, box: { value }, send, resolve, reject, next: undefined };
+      if (this.#last === undefined) this.#first = entry;
+      else this.#last.next = entry;
+      this.#last = entry;
+    });
+    promise.catch(() => {});
+    this.#session._sendsWait = true;
+    this.#pump();
+    return promise;
+  }
+
+  #pump() {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#first !== undefined && !this.#running) this.#run(this.#first);
+    this.#pumping = false;
+    if (this.#first === undefined) this.#session._sendsWait = false;
+  }
+
+  /** @param {Entry} entry the first */
+  #run(entry) {
+    this.#running = true;
+    const { extensions, kind, box } = entry;
+    this.#session._server._extensions.runSend(extensions, this.#session, kind, box, (passed) => {
+      // The session may have ended meanwhile.
+      if (this.#first !== entry) return;
+      this.#running = false;
+      this.#first = entry.next;
+      if (this.#first === undefined) this.#last = undefined;
+      if (passed) new Promise((sent) => sent(entry.send(box.value))).then(() => entry.resolve(), entry.reject);
+      else entry.resolve();
+      this.#pump();
+    });
+  }
+}
