@@ -25,6 +25,11 @@ const VALIDATION_CANCELLED = 12;
 const LISTENING = 13;
 const FAILED = 14;
 const STOPPED = 15;
+const HTTP_OPENED = 20;
+const HTTP_DATA = 21;
+const HTTP_ENDED = 22;
+const HTTP_WRITTEN = 23;
+const HTTP_CLOSED = 24;
 
 /**
  * One chunk serves all servers of the thread: it is emptied before another is read.
@@ -47,6 +52,7 @@ const floats = new Float64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
  * @property {(port: number, family: number, address: string) => void} listening
  * @property {(code: string, message: string) => void} failed
  * @property {() => void} stopped
+ * @property {() => import("./http.js").HttpInterop | undefined} http who takes connections that are not ours
  */
 
 export class Records {
@@ -191,6 +197,32 @@ export class Records {
       case STOPPED:
         this.#receiver.stopped();
         break;
+      case HTTP_OPENED: {
+        const [remoteAddress = "", localAddress = "", tlsVersion = "", servername = ""] =
+          chunk.latin1Slice(start + 8, start + length).split("\0");
+        const [remotePort, localPort] = [word32(i), word32(i + 1)];
+        this.#receiver.http()?.opened(slot, { remoteAddress, remotePort, localAddress, localPort, tlsVersion, servername });
+        break;
+      }
+      case HTTP_DATA:
+        this.#receiver.http()?.data(slot, Buffer.from(chunk.subarray(start, start + length)));
+        break;
+      case HTTP_DATA | LARGE: {
+        const data = this.#largeBytes(length);
+        this.#receiver.http()?.data(slot, data);
+        break;
+      }
+      case HTTP_ENDED:
+        this.#receiver.http()?.ended(slot);
+        break;
+      case HTTP_WRITTEN:
+        this.#receiver.http()?.written(slot, word32(i));
+        break;
+      case HTTP_CLOSED: {
+        const [code = "", message = ""] = chunk.utf8Slice(start, start + length).split("\0");
+        this.#receiver.http()?.closed(slot, code, message);
+        break;
+      }
       default:
         throw new Error(`camp-server: record of unknown kind ${word & 0xff}`);
     }

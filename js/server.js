@@ -1,6 +1,7 @@
 // The server: listens, validates clients, and owns their sessions.
 import { EventEmitter } from "node:events";
 import { CAMPError } from "./errors.js";
+import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
 import { policyName, readOptions } from "./options.js";
 import { Records } from "./records.js";
@@ -16,6 +17,12 @@ export class CAMPWebsocketServer extends EventEmitter {
   #records;
   /** @type {AddressInfo | null} */
   #address = null;
+  /** Made when it is first asked for. @type {HttpInterop | undefined} */
+  #http;
+  #secure;
+  /** False once new connections are refused for good. */
+  #accepting = true;
+  #sessionCount = 0;
   /** @type {Promise<void> | undefined} */
   #destroyed;
   #onStopped = () => {};
@@ -38,6 +45,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     super({ captureRejections: true });
     const settings = readOptions(options);
     this.#validator = validator;
+    this.#secure = settings.cert !== undefined;
     this.#flush = () => this.#flushNow();
     this.#dispatch = () => this.#dispatchNow();
     this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
@@ -46,13 +54,21 @@ export class CAMPWebsocketServer extends EventEmitter {
     this._functions = /** @type {any} */ (this._native.functions());
     this.#records = new Records(this._functions, {
       opened: (slot, sid, remote, token) => this.#onOpened(slot, sid, remote, token),
-      closed: (slot) => this.#order(() => this._native.release(slot)),
+      closed: (slot) => {
+        this.#sessionCount--;
+        this.#order(() => this._native.release(slot));
+      },
       validate: (id, payload) => this.#onValidate(id, payload),
       validationCancelled: () => {},
       listening: (port, family, address) => this.#onListening(port, family, address),
       failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
       stopped: () => this.#onStop(),
+      http: () => this.#http,
     });
+  }
+
+  get http_server() {
+    return (this.#http ??= this.#openHttp()).server;
   }
 
   address() {
@@ -61,9 +77,11 @@ export class CAMPWebsocketServer extends EventEmitter {
 
   Destroy() {
     this.#destroyed ??= new Promise((resolve) => {
+      this.#accepting = false;
       this.#address = null;
       if (this.#stopped) return resolve();
       this.#onStopped = resolve;
+      this.#http?.destroy();
       this.#order(() => this._native.shutdown());
     });
     return this.#destroyed;
@@ -142,6 +160,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {string} token
    */
   #onOpened(slot, sid, remote, token) {
+    this.#sessionCount++;
     const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote);
     this.#emit("session", session);
     return session;
@@ -161,9 +180,10 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {string} address
    */
   #onListening(port, family, address) {
-    if (this.#destroyed !== undefined) return;
+    if (!this.#accepting) return;
     this.#address = { port, family: `IPv${family}`, address };
     this.#emit("listening");
+    this.#http?.listening();
   }
 
   /**
@@ -173,11 +193,35 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {number} port
    */
   #onFailed(code, message, host, port) {
+    this.#http?.over();
     this.#onStop();
     const text = `listen ${code}: ${message} ${host ?? "::"}:${port}`;
     const error = Object.assign(new Error(text), { code, syscall: "listen", address: host ?? "::", port });
     // Outside of the batch: without a listener this throws, as an `error` event does.
-    process.nextTick(() => this.emit("error", error));
+    process.nextTick(() => {
+      const heard = this.#http?.failed(error) ?? false;
+      if (!heard || this.listenerCount("error") > 0) this.emit("error", error);
+    });
+  }
+
+  #openHttp() {
+    const opened = new HttpInterop({
+      secure: this.#secure,
+      order: (give) => this.#order(() => give(this._native)),
+      address: () => this.#address,
+      sessions: () => this.#sessionCount,
+      close: () => this.#stopAccepting(),
+    });
+    if (this.#stopped) opened.over();
+    else if (this.#destroyed !== undefined) opened.destroy();
+    else if (this.#address !== null) opened.listening();
+    return opened;
+  }
+
+  #stopAccepting() {
+    this.#accepting = false;
+    this.#address = null;
+    this.#order(() => this._native.stopAccepting());
   }
 
   #onStop() {
@@ -186,6 +230,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     // Slots given back in this very batch are still handed over.
     this.#flushNow();
     this._native.dispose();
+    this.#http?.stopped();
     this.#onStopped();
   }
 

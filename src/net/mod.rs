@@ -3,7 +3,9 @@
 //! Everything here runs on the [`Runtime`]'s thread; the [`Application`] is told of what happens
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
+mod bridge;
 mod driver;
+mod handover;
 mod head;
 mod intake;
 mod listener;
@@ -17,6 +19,7 @@ mod transport;
 mod upgrade;
 mod websocket;
 
+pub use handover::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest};
 pub use runtime::Runtime;
 pub use server::{Application, Opened, Server, ServerConfig};
 pub use sessions::{Counters, Slot};

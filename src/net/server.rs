@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 
+use super::handover::{HttpCommand, HttpConnections, HttpEvent, HttpId, Interest};
 use super::listener;
 use super::sessions::{Counters, Order, Sessions, Slot};
 use super::tls::TlsConfig;
@@ -60,6 +61,8 @@ pub trait Application {
     fn opened(&self, slot: Slot, session: Opened);
     /// Something happened in a session.
     fn event(&self, slot: Slot, event: Event);
+    /// Something happened to a connection that was handed over.
+    fn http(&self, id: HttpId, event: HttpEvent);
     /// The events so far are to be passed on.
     fn commit(&self);
     /// A count that grows whenever the application takes what was passed on.
@@ -68,7 +71,7 @@ pub trait Application {
     fn is_full(&self) -> bool;
     /// Wakes `waker` when [`Self::taken`] exceeds `count`. False when it already does.
     fn wake_when_taken(&self, count: u64, waker: &Waker) -> bool;
-    /// The server was closed and its last session is over.
+    /// The server no longer accepts, and its last session and connection are over.
     fn stopped(&self);
 }
 
@@ -91,15 +94,20 @@ pub struct Server {
     pub(super) session_config: Rc<Config>,
     pub(super) app: Box<dyn Application>,
     pub(super) sessions: Sessions,
+    pub(super) http: HttpConnections,
+    pub(super) interest: Cell<Interest>,
     validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
     pub(super) hooks: Cell<Hooks>,
     next_upgrade: Cell<UpgradeId>,
     /// Connections between acceptance and session.
     handshakes: Cell<usize>,
+    accepting: Cell<bool>,
     closing: Cell<bool>,
     stopped: Cell<bool>,
     /// Notified when `closing` becomes true.
     close: Notify,
+    /// Notified when `accepting` becomes false.
+    unlisten: Notify,
 }
 
 impl Server {
@@ -110,13 +118,17 @@ impl Server {
             config,
             app: Box::new(app),
             sessions: Sessions::default(),
+            http: HttpConnections::default(),
+            interest: Cell::default(),
             validations: RefCell::default(),
             hooks: Cell::default(),
             next_upgrade: Cell::new(0),
             handshakes: Cell::new(0),
+            accepting: Cell::new(true),
             closing: Cell::new(false),
             stopped: Cell::new(false),
             close: Notify::new(),
+            unlisten: Notify::new(),
         });
         tokio::task::spawn_local(server.clone().listen());
         server
@@ -152,11 +164,31 @@ impl Server {
         self.sessions.release(slot);
     }
 
-    /// Stops accepting and closes every session; [`Application::stopped`] follows.
+    /// Passes a command to a connection that was handed over.
+    pub fn http(&self, id: HttpId, command: HttpCommand) {
+        self.http.post(id, command);
+    }
+
+    /// From now on connections with these requests are handed over.
+    pub fn set_interest(&self, interest: Interest) {
+        self.interest.set(interest);
+    }
+
+    /// Takes no new connections. [`Application::stopped`] follows once those there are have ended.
+    pub fn stop_accepting(&self) {
+        if self.accepting.replace(false) {
+            self.unlisten.notify_waiters();
+            self.stop_if_idle();
+        }
+    }
+
+    /// Stops accepting and closes every session; [`Application::stopped`] follows once the
+    /// connections that were handed over have ended too.
     pub fn close(&self) {
         if self.closing.replace(true) {
             return;
         }
+        self.stop_accepting();
         self.close.notify_waiters();
         self.sessions.for_each(|mailbox| mailbox.post(Order::Command(Command::Close(SHUTDOWN.to_owned()))));
         self.stop_if_idle();
@@ -171,6 +203,13 @@ impl Server {
     pub(super) async fn closed(&self) {
         let notified = self.close.notified();
         if !self.is_closing() {
+            notified.await;
+        }
+    }
+
+    async fn unlistened(&self) {
+        let notified = self.unlisten.notified();
+        if self.accepting.get() {
             notified.await;
         }
     }
@@ -194,10 +233,10 @@ impl Server {
         }
     }
 
-    /// Reports the stop once the server is closed and nothing is left.
+    /// Reports the stop once the server no longer accepts and nothing is left.
     pub(super) fn stop_if_idle(&self) {
-        let idle = self.sessions.live() == 0 && self.handshakes.get() == 0;
-        if self.is_closing() && idle && !self.stopped.replace(true) {
+        let idle = self.sessions.live() == 0 && self.handshakes.get() == 0 && self.http.live() == 0;
+        if !self.accepting.get() && idle && !self.stopped.replace(true) {
             self.app.stopped();
             self.app.commit();
         }
@@ -210,7 +249,7 @@ impl Server {
             Err(error) => Err(error),
         };
         match bound {
-            Ok(_) if self.is_closing() => {}
+            Ok(_) if !self.accepting.get() => {}
             Ok((listener, address)) => {
                 trace.server(format_args!("listening on {address}"));
                 self.app.listening(address);
@@ -229,7 +268,7 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.closed() => return,
+                () = self.unlistened() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {

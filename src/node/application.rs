@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use super::error::system_error_code;
+use super::http;
 use super::log::{Log, LogWriter};
 use super::record::{self, Kind};
 use super::server::lock;
-use crate::net::{Application, Counters, Opened, Slot, UpgradeId, UpgradeRequest};
+use crate::net::{Application, Counters, HttpEvent, HttpId, Opened, Slot, UpgradeId, UpgradeRequest};
 use crate::session::{Event, Payload};
 
 /// The figures of the live sessions, by slot; readable from the JavaScript thread.
@@ -72,6 +73,11 @@ impl Application for JsApplication {
                 }
             }
         }
+    }
+
+    fn http(&self, id: HttpId, event: HttpEvent) {
+        let (kind, payload) = http::encode(event);
+        self.log.put_bytes(id, kind, payload);
     }
 
     fn commit(&self) {

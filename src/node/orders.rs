@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::Notify;
 
+use super::http;
 use super::server::lock;
 use crate::net::{Server, Slot};
 use crate::protocol::Text;
@@ -40,6 +41,16 @@ pub(super) enum OrderKind {
     Validated = 7,
     /// Closes the server; the slot means nothing.
     Shutdown = 8,
+    /// Payload: bits, one byte; the slot means nothing. The slot of the others is the connection's id.
+    HttpInterest = 16,
+    /// Payload: the bytes.
+    HttpWrite = 17,
+    HttpEnd = 18,
+    /// Payload: `[bytes u32]`.
+    HttpCredit = 19,
+    HttpDestroy = 20,
+    /// The slot means nothing.
+    StopAccepting = 21,
 }
 
 /// What the two threads share.
@@ -196,7 +207,7 @@ fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
         RELEASE => server.release(slot),
         VALIDATED => server.validated(slot, payload.first() == Some(&1)),
         SHUTDOWN => server.close(),
-        _ => debug_assert!(false, "order of unknown kind {kind}"),
+        _ => http::carry_out(server, slot, kind, payload),
     }
 }
 

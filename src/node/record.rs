@@ -52,6 +52,18 @@ pub(super) enum Kind {
     HeldUtf8 = 17,
     HeldBinary = 18,
     HeldError = 19,
+    /// The slot of these five is the [`HttpId`](crate::net::HttpId) of a connection that was handed over:
+    /// `[remote port u32][local port u32]`, then remote address, local address, TLS version (empty:
+    /// no TLS) and server name, joined by `\0`
+    HttpOpened = 20,
+    /// Bytes from the client.
+    HttpData = 21,
+    /// The client sends no more.
+    HttpEnded = 22,
+    /// `[bytes u32]`; 0 for the end
+    HttpWritten = 23,
+    /// Empty, or `code\0message`
+    HttpClosed = 24,
 }
 
 /// The kind under which a payload is delivered.

@@ -123,6 +123,13 @@ impl NativeServer {
     }
 }
 
+impl NativeServer {
+    /// Adds an order; for the methods in other files.
+    pub(super) fn put_order(&self, slot: u32, kind: OrderKind, payload: &[u8]) {
+        self.ends.orders.put(slot, kind, payload);
+    }
+}
+
 /// Nothing that runs under these locks can panic halfway through a change.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
