@@ -5,6 +5,9 @@ import { Duplex } from "node:stream";
 /** Bytes given to the native side and not yet written, at which more is held back here. */
 const WINDOW = 512 * 1024;
 
+/** Below that many a write counts as complete, as it does when the system has taken it. */
+const BUFFERED = 64 * 1024;
+
 /** Bytes of one order. */
 const PIECE = 256 * 1024;
 
@@ -52,6 +55,7 @@ export class BridgedSocket extends Duplex {
   /** What the write under way still has to hand over. @type {Uint8Array[]} */
   #queue = [];
   #inFlight = 0;
+  #ending = false;
   /** Length of the write under way. */
   #length = 0;
   /** Ends the write, or the end, under way. @type {Callback | undefined} */
@@ -220,6 +224,7 @@ export class BridgedSocket extends Duplex {
    */
   _final(callback) {
     if (this.#gone) return callback();
+    this.#ending = true;
     this.#done = callback;
     this.#line.end(this.#id);
   }
@@ -264,7 +269,7 @@ export class BridgedSocket extends Duplex {
     if (this.destroyed) return;
     this.#active();
     this.#inFlight -= bytes;
-    if (bytes === 0 || (this.#inFlight === 0 && this.#queue.length === 0)) this.#finish();
+    if (bytes === 0) this.#finish();
     else this.#fill();
   }
 
@@ -284,7 +289,6 @@ export class BridgedSocket extends Duplex {
     this.#done = callback;
     this.#queue = chunks.filter((chunk) => chunk.length > 0);
     this.#length = this.#queue.reduce((sum, chunk) => sum + chunk.length, 0);
-    if (this.#queue.length === 0) return this.#finish();
     this.#fill();
   }
 
@@ -297,6 +301,7 @@ export class BridgedSocket extends Duplex {
       this.#inFlight += piece.length;
       this.#line.write(this.#id, piece);
     }
+    if (this.#queue.length === 0 && this.#inFlight < BUFFERED && !this.#ending) this.#finish();
   }
 
   #finish() {

@@ -34,6 +34,7 @@ const STOPPED = 3;
  * @typedef {object} Host
  * @property {boolean} secure whether it speaks TLS
  * @property {(give: (native: NativeServer) => void) => void} order gives an order, unless it is too late
+ * @property {(bits: number) => void} interest tells what is to be handed over
  * @property {() => AddressInfo | null} address
  * @property {() => number} sessions how many there are
  * @property {() => void} close takes no new connections from now on
@@ -199,7 +200,7 @@ export class HttpInterop {
   #setInterest(bits) {
     if (bits === this.#interest) return;
     this.#interest = bits;
-    this.#host.order((native) => native.httpInterest(bits));
+    this.#host.interest(bits);
   }
 }
 

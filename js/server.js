@@ -208,6 +208,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     const opened = new HttpInterop({
       secure: this.#secure,
       order: (give) => this.#order(() => give(this._native)),
+      interest: (bits) => this._native.httpInterest(bits),
       address: () => this.#address,
       sessions: () => this.#sessionCount,
       close: () => this.#stopAccepting(),

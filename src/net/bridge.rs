@@ -7,10 +7,12 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 use super::handover::{HttpCommand, HttpEvent, HttpId, HttpMailbox, HttpOpened, INITIAL_CREDIT};
 use super::server::Server;
@@ -21,6 +23,9 @@ const BLOCK: usize = 64 << 10;
 
 /// Bytes read from one socket before others get their turn.
 const READ_BATCH: usize = 256 << 10;
+
+/// How long what was sent before the application hung up may take to go out.
+const LINGER: Duration = Duration::from_secs(2);
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BLOCK].into());
@@ -42,6 +47,8 @@ pub(super) struct Bridge {
     /// Bytes written to the transport and not yet reported, for it may still hold them.
     written: usize,
     finish: Finish,
+    /// The application has hung up.
+    destroyed: bool,
 }
 
 /// How our side of the connection stands.
@@ -75,12 +82,17 @@ impl Bridge {
             shared: 0,
             written: 0,
             finish: Finish::Open,
+            destroyed: false,
         }
     }
 
     /// Runs until the connection is gone.
     pub(super) async fn run(mut self) {
         let Gone(error) = std::future::poll_fn(|cx| self.poll(cx)).await;
+        if self.destroyed {
+            // With a socket of its own the system would do that.
+            let _ = timeout(LINGER, std::future::poll_fn(|cx| self.drain(cx))).await;
+        }
         self.server.app.http(self.id, HttpEvent::Closed(error));
         self.server.app.commit();
     }
@@ -106,14 +118,23 @@ impl Bridge {
                 HttpCommand::End => {}
                 HttpCommand::Credit(bytes) => self.credit = self.credit.saturating_add(bytes),
                 HttpCommand::Destroy => {
-                    // What the system takes at once still goes out, as with any socket.
-                    let _ = self.write(cx);
+                    self.destroyed = true;
                     return Err(Gone(None));
                 }
             }
         }
         self.write(cx).map_err(|error| Gone(Some(error)))?;
         self.read(cx).map_err(|error| Gone(Some(error)))
+    }
+
+    /// Writes what is left, and ends.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write(cx)?;
+        if !self.outgoing.is_empty() || self.written > 0 {
+            return Poll::Pending;
+        }
+        ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
+        Poll::Ready(Ok(()))
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

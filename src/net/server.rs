@@ -61,6 +61,8 @@ pub trait Application {
     fn opened(&self, slot: Slot, session: Opened);
     /// Something happened in a session.
     fn event(&self, slot: Slot, event: Event);
+    /// Which connections are to be handed over, as of now.
+    fn interest(&self) -> Interest;
     /// Something happened to a connection that was handed over.
     fn http(&self, id: HttpId, event: HttpEvent);
     /// The events so far are to be passed on.
@@ -95,7 +97,6 @@ pub struct Server {
     pub(super) app: Box<dyn Application>,
     pub(super) sessions: Sessions,
     pub(super) http: HttpConnections,
-    pub(super) interest: Cell<Interest>,
     validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
     pub(super) hooks: Cell<Hooks>,
     next_upgrade: Cell<UpgradeId>,
@@ -119,7 +120,6 @@ impl Server {
             app: Box::new(app),
             sessions: Sessions::default(),
             http: HttpConnections::default(),
-            interest: Cell::default(),
             validations: RefCell::default(),
             hooks: Cell::default(),
             next_upgrade: Cell::new(0),
@@ -167,11 +167,6 @@ impl Server {
     /// Passes a command to a connection that was handed over.
     pub fn http(&self, id: HttpId, command: HttpCommand) {
         self.http.post(id, command);
-    }
-
-    /// From now on connections with these requests are handed over.
-    pub fn set_interest(&self, interest: Interest) {
-        self.interest.set(interest);
     }
 
     /// Takes no new connections. [`Application::stopped`] follows once those there are have ended.

@@ -116,7 +116,7 @@ async fn negotiate(
             None => return Ok(Negotiated::Gone),
         },
     };
-    if server.interest.get().wants(&head) {
+    if server.app.interest().wants(&head) {
         return Ok(Negotiated::Foreign(buffer));
     }
     buffer.drain(..length);

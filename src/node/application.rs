@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use super::error::system_error_code;
-use super::http;
+use super::http::{self, LiveInterest};
 use super::log::{Log, LogWriter};
 use super::record::{self, Kind};
 use super::server::lock;
-use crate::net::{Application, Counters, HttpEvent, HttpId, Opened, Slot, UpgradeId, UpgradeRequest};
+use crate::net::{Application, Counters, HttpEvent, HttpId, Interest, Opened, Slot, UpgradeId, UpgradeRequest};
 use crate::session::{Event, Payload};
 
 /// The figures of the live sessions, by slot; readable from the JavaScript thread.
@@ -22,11 +22,12 @@ pub(super) struct JsApplication {
     shared: Arc<Log>,
     log: LogWriter,
     counters: LiveCounters,
+    interest: LiveInterest,
 }
 
 impl JsApplication {
-    pub(super) fn new(shared: Arc<Log>, counters: LiveCounters) -> Self {
-        JsApplication { log: LogWriter::new(shared.clone()), shared, counters }
+    pub(super) fn new(shared: Arc<Log>, counters: LiveCounters, interest: LiveInterest) -> Self {
+        JsApplication { log: LogWriter::new(shared.clone()), shared, counters, interest }
     }
 }
 
@@ -73,6 +74,10 @@ impl Application for JsApplication {
                 }
             }
         }
+    }
+
+    fn interest(&self) -> Interest {
+        self.interest.get()
     }
 
     fn http(&self, id: HttpId, event: HttpEvent) {

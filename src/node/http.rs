@@ -2,6 +2,8 @@
 //! into records.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use napi_derive::napi;
 
@@ -17,13 +19,29 @@ use bytes::Bytes;
 const REQUESTS: u8 = 1;
 const UPGRADES: u8 = 2;
 
+/// What JavaScript wants handed over. Not an order: a client that connects right after a listener was
+/// added must find it.
+#[derive(Clone, Default)]
+pub(super) struct LiveInterest(Arc<AtomicU8>);
+
+impl LiveInterest {
+    fn set(&self, bits: u8) {
+        self.0.store(bits, Ordering::Release);
+    }
+
+    pub(super) fn get(&self) -> Interest {
+        let bits = self.0.load(Ordering::Acquire);
+        Interest { requests: bits & REQUESTS != 0, upgrades: bits & UPGRADES != 0 }
+    }
+}
+
 #[napi]
 impl NativeServer {
     /// Which connections are handed over: bit 0 those with a plain request, bit 1 those with an
     /// upgrade without CAMP credentials.
     #[napi]
     pub fn http_interest(&self, bits: u8) {
-        self.put_order(0, OrderKind::HttpInterest, &[bits]);
+        self.interest.set(bits);
     }
 
     /// Sends bytes, less than 16 MiB, on a connection that was handed over.
@@ -59,17 +77,12 @@ impl NativeServer {
 
 /// Carries out an order that [`NativeServer`] has put.
 pub(super) fn carry_out(server: &Server, id: HttpId, kind: u32, payload: Bytes) {
-    const INTEREST: u32 = OrderKind::HttpInterest as u32;
     const WRITE: u32 = OrderKind::HttpWrite as u32;
     const END: u32 = OrderKind::HttpEnd as u32;
     const CREDIT: u32 = OrderKind::HttpCredit as u32;
     const DESTROY: u32 = OrderKind::HttpDestroy as u32;
     const STOP_ACCEPTING: u32 = OrderKind::StopAccepting as u32;
     match kind {
-        INTEREST => {
-            let bits = payload.first().copied().unwrap_or_default();
-            server.set_interest(Interest { requests: bits & REQUESTS != 0, upgrades: bits & UPGRADES != 0 });
-        }
         WRITE => server.http(id, HttpCommand::Write(payload)),
         END => server.http(id, HttpCommand::End),
         CREDIT => {

@@ -41,9 +41,7 @@ pub(super) enum OrderKind {
     Validated = 7,
     /// Closes the server; the slot means nothing.
     Shutdown = 8,
-    /// Payload: bits, one byte; the slot means nothing. The slot of the others is the connection's id.
-    HttpInterest = 16,
-    /// Payload: the bytes.
+    /// The slot of the next four is the connection's id. Payload: the bytes.
     HttpWrite = 17,
     HttpEnd = 18,
     /// Payload: `[bytes u32]`.

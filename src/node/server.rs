@@ -8,6 +8,7 @@ use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
 use super::application::{JsApplication, LiveCounters};
+use super::http::LiveInterest;
 use super::log::{Log, LogReader};
 use super::options::NativeOptions;
 use super::orders::{OrderKind, OrderQueue, OrderWriter};
@@ -40,6 +41,7 @@ pub struct NativeServer {
     log: Arc<Log>,
     orders: Arc<OrderQueue>,
     counters: LiveCounters,
+    pub(super) interest: LiveInterest,
 }
 
 #[napi]
@@ -52,8 +54,9 @@ impl NativeServer {
         let log = Log::new(wake.build_threadsafe_function::<()>().build()?);
         let orders = Arc::new(OrderQueue::default());
         let counters = LiveCounters::default();
+        let interest = LiveInterest::default();
         if let Some(runtime) = lock(&core.runtime).as_ref() {
-            let app = JsApplication::new(log.clone(), counters.clone());
+            let app = JsApplication::new(log.clone(), counters.clone(), interest.clone());
             let orders = orders.clone();
             runtime.run(move || {
                 let server = Server::start(config, app);
@@ -61,7 +64,7 @@ impl NativeServer {
             });
         }
         let ends = Rc::new(Ends { orders: OrderWriter::new(orders.clone()), log: LogReader::new(log.clone()) });
-        Ok(NativeServer { ends, log, orders, counters })
+        Ok(NativeServer { ends, log, orders, counters, interest })
     }
 
     /// The functions that are called once per message; see `raw`.
