@@ -91,7 +91,8 @@ impl Bridge {
         let Gone(error) = std::future::poll_fn(|cx| self.poll(cx)).await;
         if self.destroyed {
             // With a socket of its own the system would do that.
-            let _ = timeout(LINGER, std::future::poll_fn(|cx| self.drain(cx))).await;
+            let linger = if self.server.is_closing() { Duration::ZERO } else { LINGER };
+            let _ = timeout(linger, std::future::poll_fn(|cx| self.drain(cx))).await;
         }
         self.server.app.http(self.id, HttpEvent::Closed(error));
         self.server.app.commit();
