@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Agent } from "node:http";
 import net from "node:net";
 import { readAll, request } from "./support/http.mjs";
 import { CAMP } from "./support/product.mjs";
@@ -133,16 +134,18 @@ test("Destroy() ends idle connections at once and http_server emits close", asyn
   assert.equal(server.http_server.listening, false);
 });
 
-test("Destroy() gives a request under way time to finish", async (t) => {
+test("Destroy() gives a request under way time to finish, and its connection none after that", async (t) => {
   let answer;
   const { server, port } = await startHttp(t, (req, res) => (answer = () => res.end("finished")));
-  const asked = request({ port });
+  const agent = new Agent({ keepAlive: true });
+  t.after(() => agent.destroy());
+  const asked = request({ port, agent });
   await eventually(() => answer);
   const destroyed = server.Destroy();
   assert.ok(await isPending(destroyed));
   answer();
   assert.equal((await asked).text, "finished");
-  await within(destroyed, 5000, "Destroy()");
+  await within(destroyed, 1500, "Destroy()");
 });
 
 test("Destroy() ends a request that never finishes after its time", async (t) => {

@@ -10,6 +10,9 @@ import { BridgedSocket } from "./bridge.js";
 /** How long requests that are under way may take to finish once the server is destroyed. */
 const GRACE_MS = 2000;
 
+/** Time between looks at which of them have finished. */
+const LOOK_MS = 50;
+
 /** Bits of the native `httpInterest`. */
 const REQUESTS = 1;
 const UPGRADES = 2;
@@ -100,9 +103,11 @@ export class HttpInterop {
     if (this.#state === STOPPED || this.#grace !== undefined) return;
     this.#state = CLOSING;
     this.server.closeIdleConnections();
-    this.#grace = setTimeout(() => {
+    const end = performance.now() + GRACE_MS;
+    this.#grace = setInterval(() => {
+      if (performance.now() < end) return void this.server.closeIdleConnections();
       for (const socket of this.#sockets.values()) socket.destroy();
-    }, GRACE_MS);
+    }, LOOK_MS);
   }
 
   /** The last connection is over. */
@@ -115,7 +120,7 @@ export class HttpInterop {
 
   /** Nothing happens any more. */
   over() {
-    clearTimeout(this.#grace);
+    clearInterval(this.#grace);
     this.#state = STOPPED;
   }
 

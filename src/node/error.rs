@@ -8,7 +8,9 @@ pub(super) fn system_error_code(error: &io::Error) -> &'static str {
     match error.kind() {
         Kind::ConnectionReset => "ECONNRESET",
         Kind::ConnectionAborted => "ECONNABORTED",
-        Kind::BrokenPipe => "EPIPE",
+        Kind::BrokenPipe | Kind::WriteZero => "EPIPE",
+        // What the peer sent is not TLS, or was tampered with.
+        Kind::InvalidData => "EPROTO",
         Kind::TimedOut => "ETIMEDOUT",
         Kind::AddrInUse => "EADDRINUSE",
         Kind::AddrNotAvailable => "EADDRNOTAVAIL",
