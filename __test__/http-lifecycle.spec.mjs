@@ -167,6 +167,23 @@ test("Destroy() ends a client that does not read its answer", async (t) => {
   await within(server.Destroy(), 10_000, "Destroy()");
 });
 
+test("closeAllConnections() ends requests under way, and sessions not", async (t) => {
+  const running = await startHttp(t, (req, res) => void res.write("never ending"));
+  const { peer } = await openSession(running);
+  const socket = await rawSocket(running);
+  socket.write(KEEP_ALIVE);
+  await once(socket, "data");
+  running.server.http_server.closeAllConnections();
+  await connectionEnd(socket);
+  await peer.echo("alive");
+});
+
+test("`await using` of http_server closes it", async (t) => {
+  const { server } = await startHttp(t);
+  await within(server.http_server[Symbol.asyncDispose](), 5000, "asyncDispose");
+  assert.equal(server.http_server.listening, false);
+});
+
 test("http_server of a destroyed server is a closed one", async (t) => {
   const server = newServer(t);
   await once(server, "listening");
