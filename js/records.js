@@ -25,11 +25,11 @@ const VALIDATION_CANCELLED = 12;
 const LISTENING = 13;
 const FAILED = 14;
 const STOPPED = 15;
-const HTTP_OPENED = 20;
-const HTTP_DATA = 21;
-const HTTP_ENDED = 22;
-const HTTP_WRITTEN = 23;
-const HTTP_CLOSED = 24;
+const HTTP_OPENED = 48;
+const HTTP_DATA = 49;
+const HTTP_ENDED = 50;
+const HTTP_WRITTEN = 51;
+const HTTP_CLOSED = 52;
 
 /**
  * One chunk serves all servers of the thread: it is emptied before another is read.
@@ -197,30 +197,45 @@ export class Records {
       case STOPPED:
         this.#receiver.stopped();
         break;
+      default:
+        this.#dispatchHttp(slot, word, start, length);
+    }
+  }
+
+  /**
+   * @param {number} id of the connection
+   * @param {number} word
+   * @param {number} start
+   * @param {number} length
+   */
+  #dispatchHttp(id, word, start, length) {
+    const i = start >>> 2;
+    const http = this.#receiver.http();
+    switch (word & 0xff) {
       case HTTP_OPENED: {
         const [remoteAddress = "", localAddress = "", tlsVersion = "", servername = ""] =
           chunk.latin1Slice(start + 8, start + length).split("\0");
         const [remotePort, localPort] = [word32(i), word32(i + 1)];
-        this.#receiver.http()?.opened(slot, { remoteAddress, remotePort, localAddress, localPort, tlsVersion, servername });
+        http?.opened(id, { remoteAddress, remotePort, localAddress, localPort, tlsVersion, servername });
         break;
       }
       case HTTP_DATA:
-        this.#receiver.http()?.data(slot, Buffer.from(chunk.subarray(start, start + length)));
+        http?.data(id, Buffer.from(chunk.subarray(start, start + length)));
         break;
       case HTTP_DATA | LARGE: {
         const data = this.#largeBytes(length);
-        this.#receiver.http()?.data(slot, data);
+        http?.data(id, data);
         break;
       }
       case HTTP_ENDED:
-        this.#receiver.http()?.ended(slot);
+        http?.ended(id);
         break;
       case HTTP_WRITTEN:
-        this.#receiver.http()?.written(slot, word32(i));
+        http?.written(id, word32(i));
         break;
       case HTTP_CLOSED: {
         const [code = "", message = ""] = chunk.utf8Slice(start, start + length).split("\0");
-        this.#receiver.http()?.closed(slot, code, message);
+        http?.closed(id, code, message);
         break;
       }
       default:

@@ -41,14 +41,14 @@ pub(super) enum OrderKind {
     Validated = 7,
     /// Closes the server; the slot means nothing.
     Shutdown = 8,
+    /// The slot means nothing.
+    StopAccepting = 10,
     /// The slot of the next four is the connection's id. Payload: the bytes.
     HttpWrite = 17,
     HttpEnd = 18,
     /// Payload: `[bytes u32]`.
     HttpCredit = 19,
     HttpDestroy = 20,
-    /// The slot means nothing.
-    StopAccepting = 21,
 }
 
 /// What the two threads share.
