@@ -1,6 +1,8 @@
 /// <reference types="node" />
 import type { EventEmitter } from "node:events";
 import type { Blob } from "node:buffer";
+import type { Server as HttpServer } from "node:http";
+import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
@@ -195,7 +197,10 @@ export interface CAMPWebsocketServerEvents {
     "session": (session: CAMPServerWebsocketSession) => void;
     /** The port is bound; `address()` tells which. */
     "listening": () => void;
-    /** The server cannot listen, for instance `EADDRINUSE`. Thrown when it has no listener. */
+    /**
+     * The server cannot listen, for instance `EADDRINUSE`. Also emitted by `http_server`; thrown when
+     * neither has a listener.
+     */
     "error": (error: Error) => void;
     /**
      * A listener of a session or of `session` threw, or returned a promise that rejected. Without
@@ -213,6 +218,19 @@ export interface CAMPWebsocketServerEvents {
 /** A running server, made by {@link CAMP}. */
 export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents> {
     private constructor();
+    /**
+     * The HTTP server of the same port, for other libraries: `http.Server`, with `ssl` `https.Server`.
+     * - A request that is no upgrade reaches its `request` listeners; without one the answer is `426`.
+     * - An upgrade without CAMP credentials (no token, or nothing of CAMP's in the query) reaches its
+     *   `upgrade` listeners; without one the answer is `401`.
+     * - It listens with this server and emits `listening`, `error` and `close` too. `listen()` only
+     *   waits for that. `close()` refuses new connections and lets live sessions be; `close` is
+     *   emitted when the last connection has ended. {@link Destroy} ends idle connections at once,
+     *   requests under way after two seconds.
+     *
+     * TLS is terminated natively: sockets have `encrypted`, no certificates of clients.
+     */
+    get http_server(): HttpServer | HttpsServer;
     /** The address the server listens on; `null` before `listening` and once it is destroyed. */
     address(): AddressInfo | null;
     /** The live sessions in the order in which they began: iterable any number of times, with their number as `size`. */

@@ -38,6 +38,11 @@ const HELD_BINARY = 18;
 const HELD_ERROR = 19;
 const HOOK_SET = 32;
 const REFUSED = 33;
+const HTTP_OPENED = 48;
+const HTTP_DATA = 49;
+const HTTP_ENDED = 50;
+const HTTP_WRITTEN = 51;
+const HTTP_CLOSED = 52;
 
 /**
  * One chunk serves all servers of the thread: it is emptied before another is read.
@@ -63,6 +68,7 @@ const longs = new BigInt64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
  * @property {(port: number, family: number, address: string) => void} listening
  * @property {(code: string, message: string) => void} failed
  * @property {() => void} stopped
+ * @property {() => import("./http.js").HttpInterop | undefined} http who takes connections that are not ours
  */
 
 export class Records {
@@ -280,6 +286,47 @@ export class Records {
       case TX_FETCHED:
         this.#session(slot)?.transaction._fetched(first, float(f + 1), float(f + 2));
         break;
+      default:
+        this.#dispatchHttp(slot, word, start, length);
+    }
+  }
+
+  /**
+   * @param {number} id of the connection
+   * @param {number} word
+   * @param {number} start
+   * @param {number} length
+   */
+  #dispatchHttp(id, word, start, length) {
+    const i = start >>> 2;
+    const http = this.#receiver.http();
+    switch (word & 0xff) {
+      case HTTP_OPENED: {
+        const [remoteAddress = "", localAddress = "", tlsVersion = "", servername = ""] =
+          chunk.latin1Slice(start + 8, start + length).split("\0");
+        const [remotePort, localPort] = [word32(i), word32(i + 1)];
+        http?.opened(id, { remoteAddress, remotePort, localAddress, localPort, tlsVersion, servername });
+        break;
+      }
+      case HTTP_DATA:
+        http?.data(id, Buffer.from(chunk.subarray(start, start + length)));
+        break;
+      case HTTP_DATA | LARGE: {
+        const data = this.#largeBytes(length);
+        http?.data(id, data);
+        break;
+      }
+      case HTTP_ENDED:
+        http?.ended(id);
+        break;
+      case HTTP_WRITTEN:
+        http?.written(id, word32(i));
+        break;
+      case HTTP_CLOSED: {
+        const [code = "", message = ""] = chunk.utf8Slice(start, start + length).split("\0");
+        http?.closed(id, code, message);
+        break;
+      }
       default:
         throw new Error(`camp-server: record of unknown kind ${word & 0xff}`);
     }

@@ -3,6 +3,7 @@ import { EventEmitter } from "node:events";
 import { refusedChannel, sessionChannel } from "./diagnostics.js";
 import { CAMPError } from "./errors.js";
 import { Extensions } from "./extensions.js";
+import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
 import { number, policyName, readOptions, readSsl } from "./options.js";
 import { Records } from "./records.js";
@@ -31,6 +32,11 @@ export class CAMPWebsocketServer extends EventEmitter {
   #draining = false;
   /** @type {AddressInfo | null} */
   #address = null;
+  /** Made when it is first asked for. @type {HttpInterop | undefined} */
+  #http;
+  #secure;
+  /** False once new connections are refused for good. */
+  #accepting = true;
   /** @type {Promise<void> | undefined} */
   #destroyed;
   #onStopped = () => {};
@@ -55,6 +61,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#validations = new Validations(validator, (id, accepted) => {
       this.#order(() => this._native.validated(id, accepted));
     });
+    this.#secure = settings.cert !== undefined;
     this.#flush = () => this.#flushNow();
     this.#dispatch = () => this.#dispatchNow();
     this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
@@ -73,7 +80,12 @@ export class CAMPWebsocketServer extends EventEmitter {
       listening: (port, family, address) => this.#onListening(port, family, address),
       failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
       stopped: () => this.#onStop(),
+      http: () => this.#http,
     });
+  }
+
+  get http_server() {
+    return (this.#http ??= this.#openHttp()).server;
   }
 
   address() {
@@ -117,8 +129,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   async Drain(timeoutMs) {
     const limit = number("timeoutMs", timeoutMs, DRAIN_MS, 0);
     this.#draining = true;
-    this.#address = null;
-    this.#order(() => this._native.stopAccepting());
+    this.#stopAccepting();
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, limit); });
@@ -184,8 +195,10 @@ export class CAMPWebsocketServer extends EventEmitter {
   }
 
   async #shutDown() {
+    this.#accepting = false;
     this.#address = null;
     if (this.#stopped) return;
+    this.#http?.destroy();
     /** @type {Promise<void>} */
     const stopped = new Promise((resolve) => { this.#onStopped = resolve; });
     const waiting = [...this.#sessions].filter((session) => session._sendsWait);
@@ -255,9 +268,10 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {string} address
    */
   #onListening(port, family, address) {
-    if (this.#destroyed !== undefined || this.#draining) return;
+    if (!this.#accepting || this.#destroyed !== undefined) return;
     this.#address = { port, family: `IPv${family}`, address };
     this.#emit("listening");
+    this.#http?.listening();
   }
 
   /**
@@ -267,11 +281,36 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {number} port
    */
   #onFailed(code, message, host, port) {
+    this.#http?.over();
     this.#onStop();
     const text = `listen ${code}: ${message} ${host ?? "::"}:${port}`;
     const error = Object.assign(new Error(text), { code, syscall: "listen", address: host ?? "::", port });
     // Outside of the batch: without a listener this throws, as an `error` event does.
-    process.nextTick(() => this.emit("error", error));
+    process.nextTick(() => {
+      const heard = this.#http?.failed(error) ?? false;
+      if (!heard || this.listenerCount("error") > 0) this.emit("error", error);
+    });
+  }
+
+  #openHttp() {
+    const opened = new HttpInterop({
+      secure: this.#secure,
+      order: (give) => this.#order(() => give(this._native)),
+      interest: (bits) => this._native.httpInterest(bits),
+      address: () => this.#address,
+      sessions: () => this.#sessions.size,
+      close: () => this.#stopAccepting(),
+    });
+    if (this.#stopped) opened.over();
+    else if (this.#destroyed !== undefined) opened.destroy();
+    else if (this.#address !== null) opened.listening();
+    return opened;
+  }
+
+  #stopAccepting() {
+    this.#accepting = false;
+    this.#address = null;
+    this.#order(() => this._native.stopAccepting());
   }
 
   #onStop() {
@@ -280,6 +319,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     // Slots given back in this very batch are still handed over.
     this.#flushNow();
     this._native.dispose();
+    this.#http?.stopped();
     this.#onStopped();
   }
 

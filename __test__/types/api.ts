@@ -1,6 +1,8 @@
 // What the declarations promise, member by member, and what they refuse.
 import { EventEmitter, once } from "node:events";
 import { readFileSync } from "node:fs";
+import type { Server as HttpServer } from "node:http";
+import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { ReadableStream } from "node:stream/web";
@@ -90,7 +92,16 @@ server.on("listening", (port: number) => port);
 // @ts-expect-error made by CAMP() alone
 new CAMPWebsocketServer();
 // @ts-expect-error not there yet
-server.http_server;
+server.ConnectPeer;
+
+// HTTP
+same<typeof server.http_server, HttpServer | HttpsServer>();
+server.http_server.on("request", (request, response) => response.end(request.url));
+server.http_server.on("upgrade", (request, socket, head) => socket.end(head));
+server.http_server.close((error) => same<typeof error, Error | undefined>());
+if (server.http_server.listening) server.http_server.getConnections((error, count) => count.toFixed());
+// @ts-expect-error read-only
+server.http_server = server.http_server;
 
 // Session
 declare const session: CAMPServerWebsocketSession;

@@ -51,6 +51,21 @@ impl Head {
         self.lists("upgrade", "websocket") && self.lists("connection", "upgrade")
     }
 
+    /// Whether the client wants to speak anything else than HTTP.
+    pub(super) fn wants_upgrade(&self) -> bool {
+        self.lists("connection", "upgrade") && self.values("upgrade").next().is_some()
+    }
+
+    /// Whether nothing says that an upgrade is meant for us: there is no token, or nothing of ours
+    /// in the query (other protocols have an `Authorization` field too).
+    pub(super) fn lacks_credentials(&self) -> bool {
+        match self.credentials() {
+            Err(Refusal::NoToken) => true,
+            Err(_) => !self.query().any(|(name, _)| is_authorization(&name) || is_sid(&name)),
+            Ok(_) => false,
+        }
+    }
+
     /// The key of a well-formed WebSocket upgrade (RFC 6455, 4.2.1).
     pub(super) fn websocket_key(&self) -> Result<&str, Refusal> {
         let bad = |what: &str| Err(Refusal::BadRequest(what.to_owned()));
@@ -78,11 +93,10 @@ impl Head {
     pub(super) fn credentials(&self) -> Result<Credentials, Refusal> {
         let mut from_query = None;
         let mut sids = Vec::new();
-        let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if name.eq_ignore_ascii_case("authorization") {
+        for (name, value) in self.query() {
+            if is_authorization(&name) {
                 from_query.get_or_insert(value.into_owned());
-            } else if name.eq_ignore_ascii_case("x-camp-sid") || name.eq_ignore_ascii_case("x-cryo-sid") {
+            } else if is_sid(&name) {
                 sids.push(parse_sid(&value));
             }
         }
@@ -116,6 +130,11 @@ impl Head {
         self.values("sec-websocket-protocol").flat_map(|v| v.split(',')).any(|name| name.trim() == "camp")
     }
 
+    fn query(&self) -> form_urlencoded::Parse<'_> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        form_urlencoded::parse(query.as_bytes())
+    }
+
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.fields
             .iter()
@@ -127,6 +146,14 @@ impl Head {
     fn lists(&self, name: &str, token: &str) -> bool {
         self.values(name).flat_map(|v| v.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
     }
+}
+
+fn is_authorization(name: &str) -> bool {
+    name.eq_ignore_ascii_case("authorization")
+}
+
+fn is_sid(name: &str) -> bool {
+    name.eq_ignore_ascii_case("x-camp-sid") || name.eq_ignore_ascii_case("x-cryo-sid")
 }
 
 /// A uint64 in decimal, or hexadecimal after `0x`; nothing else.

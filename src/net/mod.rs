@@ -3,9 +3,11 @@
 //! Everything here runs on the [`Runtime`]'s thread; the [`Application`] is told of what happens
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
+mod bridge;
 mod counters;
 mod disk;
 mod driver;
+mod handover;
 mod head;
 mod hooks;
 mod intake;
@@ -23,6 +25,7 @@ mod upgrade;
 mod websocket;
 
 pub use counters::{Counters, FIGURES, Figures};
+pub use handover::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest};
 pub use hooks::SharedHooks;
 pub use listener::ListenOptions;
 pub use runtime::Runtime;

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 
 use super::counters::Counters;
+use super::handover::{HttpCommand, HttpConnections, HttpEvent, HttpId, Interest};
 use super::hooks::SharedHooks;
 use super::listener::{self, ListenOptions};
 use super::refusal::Refusal;
@@ -78,6 +79,10 @@ pub trait Application {
     fn event(&self, slot: Slot, event: Event);
     /// An outgoing transaction is over because its source failed.
     fn source_failed(&self, slot: Slot, key: TxKey, error: &io::Error);
+    /// Which connections are to be handed over, as of now.
+    fn interest(&self) -> Interest;
+    /// Something happened to a connection that was handed over.
+    fn http(&self, id: HttpId, event: HttpEvent);
     /// The events so far are to be passed on.
     fn commit(&self);
     /// A count that grows whenever the application takes what was passed on.
@@ -86,7 +91,7 @@ pub trait Application {
     fn is_full(&self) -> bool;
     /// Wakes `waker` when [`Self::taken`] exceeds `count`. False when it already does.
     fn wake_when_taken(&self, count: u64, waker: &Waker) -> bool;
-    /// The server was closed and its last session is over.
+    /// The server no longer accepts, and its last session and connection are over.
     fn stopped(&self);
 }
 
@@ -120,13 +125,14 @@ pub struct Server {
     pub(super) session_config: Rc<Config>,
     pub(super) app: Box<dyn Application>,
     pub(super) sessions: Sessions,
+    pub(super) http: HttpConnections,
     validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
     next_upgrade: Cell<UpgradeId>,
     /// Connections between acceptance and session.
     handshakes: Cell<usize>,
     closing: Cell<bool>,
     stopped: Cell<bool>,
-    /// No new sessions; true at the latest when `closing` is.
+    /// No new connections; true at the latest when `closing` is.
     refusing: Cell<bool>,
     /// Notified when `refusing` becomes true.
     refuse: Notify,
@@ -140,6 +146,7 @@ impl Server {
             config,
             app: Box::new(app),
             sessions: Sessions::default(),
+            http: HttpConnections::default(),
             validations: RefCell::default(),
             next_upgrade: Cell::new(0),
             handshakes: Cell::new(0),
@@ -181,14 +188,22 @@ impl Server {
         self.sessions.release(slot);
     }
 
-    /// Lets go of the port and refuses what has not become a session yet. Sessions live on.
+    /// Passes a command to a connection that was handed over.
+    pub fn http(&self, id: HttpId, command: HttpCommand) {
+        self.http.post(id, command);
+    }
+
+    /// Lets go of the port and refuses what has not become a session yet. [`Application::stopped`]
+    /// follows once the sessions and connections there are have ended.
     pub fn stop_accepting(&self) {
         if !self.refusing.replace(true) {
             self.refuse.notify_waiters();
+            self.stop_if_idle();
         }
     }
 
-    /// Stops accepting and closes every session; [`Application::stopped`] follows.
+    /// Stops accepting and closes every session; [`Application::stopped`] follows once the
+    /// connections that were handed over have ended too.
     pub fn close(&self) {
         if self.closing.replace(true) {
             return;
@@ -196,6 +211,11 @@ impl Server {
         self.stop_accepting();
         self.sessions.for_each(|mailbox| mailbox.post(Order::Command(Command::Close(SHUTDOWN.to_owned()))));
         self.stop_if_idle();
+    }
+
+    /// Whether the server is being closed.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get()
     }
 
     /// Whether no new sessions are taken.
@@ -213,7 +233,7 @@ impl Server {
 
     /// Whether no further session may begin.
     pub(super) fn is_full(&self) -> bool {
-        self.sessions.live() + self.validations.borrow().len() >= self.config.max_connections
+        self.sessions.live() + self.validations.borrow().len() + self.http.live() >= self.config.max_connections
     }
 
     /// Tells of a refusal.
@@ -242,10 +262,10 @@ impl Server {
         }
     }
 
-    /// Reports the stop once the server is closed and nothing is left.
+    /// Reports the stop once the server no longer accepts and nothing is left.
     pub(super) fn stop_if_idle(&self) {
-        let idle = self.sessions.live() == 0 && self.handshakes.get() == 0;
-        if self.closing.get() && idle && !self.stopped.replace(true) {
+        let idle = self.sessions.live() == 0 && self.handshakes.get() == 0 && self.http.live() == 0;
+        if self.is_refusing() && idle && !self.stopped.replace(true) {
             self.app.stopped();
             self.app.commit();
         }

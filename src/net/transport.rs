@@ -1,11 +1,13 @@
 //! The byte stream under a WebSocket: TCP, or TLS over it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::server::TlsStream;
 
 /// An accepted connection.
@@ -13,6 +15,27 @@ use tokio_rustls::server::TlsStream;
 pub(super) enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    /// Our end's address.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Transport::Plain(io) => io.local_addr(),
+            Transport::Tls(io) => io.get_ref().0.local_addr(),
+        }
+    }
+
+    /// Of a TLS connection: its protocol version as Node names it, and the name the client asked for.
+    pub(super) fn tls_details(&self) -> Option<(String, String)> {
+        let Transport::Tls(io) = self else { return None };
+        let tls = io.get_ref().1;
+        let version = match tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        };
+        Some((version.to_owned(), tls.server_name().unwrap_or_default().to_owned()))
+    }
 }
 
 impl AsyncRead for Transport {

@@ -10,8 +10,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::bridge::Bridge;
 use super::counters::Counters;
 use super::driver::Driver;
+use super::handover::HttpOpened;
 use super::head::Head;
 use super::refusal::Refusal;
 use super::server::{Handshake, Opened, Server};
@@ -54,14 +56,24 @@ pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketA
     let Some(mut transport) = secure(&server, stream, remote, deadline).await else { return };
 
     match negotiate(&server, &mut transport, remote, deadline).await {
-        Ok(Some(agreed)) => open(&server, transport, agreed, remote).await,
-        Ok(None) => {}
+        Ok(Negotiated::Session(agreed)) => open(&server, transport, agreed, remote).await,
+        Ok(Negotiated::Foreign(early)) => hand_over(&server, transport, early, remote),
+        Ok(Negotiated::Gone) => {}
         Err(refusal) => {
             server.report_refusal(&refusal, remote);
             // The client may be gone: nobody is left to tell.
             let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
         }
     }
+}
+
+/// What a connection's first request makes of it.
+enum Negotiated {
+    Session(Agreed),
+    /// Not ours, and wanted by the application. With everything read so far.
+    Foreign(Vec<u8>),
+    /// The client has gone.
+    Gone,
 }
 
 /// An upgrade that the application has agreed to.
@@ -86,26 +98,29 @@ async fn secure(server: &Server, stream: TcpStream, remote: SocketAddr, deadline
     None
 }
 
-/// `None` when the client has gone.
 async fn negotiate(
     server: &Server,
     transport: &mut Transport,
     remote: SocketAddr,
     deadline: Instant,
-) -> Result<Option<Agreed>, Refusal> {
+) -> Result<Negotiated, Refusal> {
     let mut buffer = Vec::new();
     let head = tokio::select! {
         head = timeout_at(deadline, read_head(transport, &mut buffer, server.config.max_header_bytes)) => head,
         () = server.refuses() => return Err(Refusal::ShuttingDown),
     };
-    let head = match head {
-        Err(_) if buffer.is_empty() => return Ok(None),
+    let (head, length) = match head {
+        Err(_) if buffer.is_empty() => return Ok(Negotiated::Gone),
         Err(_) => return Err(Refusal::Slow),
         Ok(head) => match head? {
             Some(head) => head,
-            None => return Ok(None),
+            None => return Ok(Negotiated::Gone),
         },
     };
+    if server.app.interest().wants(&head) {
+        return Ok(Negotiated::Foreign(buffer));
+    }
+    buffer.drain(..length);
     if !head.wants_websocket() {
         return Err(Refusal::NotAnUpgrade);
     }
@@ -132,11 +147,16 @@ async fn negotiate(
         remote,
     };
     validate(server, transport, &request, &mut buffer, deadline).await?;
-    Ok(Some(Agreed { request, key, camp_offered, early: buffer }))
+    Ok(Negotiated::Session(Agreed { request, key, camp_offered, early: buffer }))
 }
 
-/// Reads up to the end of the head; what follows it stays in `buffer`. `None`: the client has gone.
-async fn read_head(transport: &mut Transport, buffer: &mut Vec<u8>, max: usize) -> Result<Option<Head>, Refusal> {
+/// Reads up to the end of the head, or beyond. Gives the head and its length in `buffer`; `None`: the client
+/// has gone.
+async fn read_head(
+    transport: &mut Transport,
+    buffer: &mut Vec<u8>,
+    max: usize,
+) -> Result<Option<(Head, usize)>, Refusal> {
     loop {
         let before = buffer.len();
         if matches!(transport.read_buf(buffer).await, Ok(0) | Err(_)) {
@@ -148,8 +168,7 @@ async fn read_head(transport: &mut Transport, buffer: &mut Vec<u8>, max: usize) 
             if length > max {
                 return Err(Refusal::HeadTooLarge);
             }
-            buffer.drain(..length);
-            return Ok(Some(head));
+            return Ok(Some((head, length)));
         }
         if buffer.len() > max {
             return Err(Refusal::HeadTooLarge);
@@ -196,6 +215,14 @@ async fn gone(transport: &mut Transport, buffer: &mut Vec<u8>) {
             return;
         }
     }
+}
+
+fn hand_over(server: &Rc<Server>, transport: Transport, early: Vec<u8>, remote: SocketAddr) {
+    // Only a connection that is already broken has no address of ours.
+    let Ok(local) = transport.local_addr() else { return };
+    server.config.trace.server(format_args!("handed {remote} over"));
+    let opened = HttpOpened { remote, local: canonical(local), tls: transport.tls_details() };
+    tokio::task::spawn_local(Bridge::new(server.clone(), transport, opened, early).run());
 }
 
 async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use super::error::system_error_code;
+use super::http::{self, LiveInterest};
 use super::log::{Log, LogWriter};
 use super::record::{self, Kind};
 use super::server::lock;
 use super::transaction;
-use crate::net::{Application, Counters, Figures, Opened, Refused, Slot, UpgradeId, UpgradeRequest};
+use crate::net::{
+    Application, Counters, Figures, HttpEvent, HttpId, Interest, Opened, Refused, Slot, UpgradeId, UpgradeRequest,
+};
 use crate::session::{Event, Hooks, Payload, TxKey};
 
 /// The figures of the live sessions, by slot; readable from the JavaScript thread.
@@ -34,11 +37,12 @@ pub(super) struct JsApplication {
     counters: LiveCounters,
     /// The set of hooks that JavaScript was told of last.
     hook_set: Cell<u32>,
+    interest: LiveInterest,
 }
 
 impl JsApplication {
-    pub(super) fn new(shared: Arc<Log>, counters: LiveCounters) -> Self {
-        JsApplication { log: LogWriter::new(shared.clone()), shared, counters, hook_set: Cell::new(0) }
+    pub(super) fn new(shared: Arc<Log>, counters: LiveCounters, interest: LiveInterest) -> Self {
+        JsApplication { log: LogWriter::new(shared.clone()), shared, counters, hook_set: Cell::new(0), interest }
     }
 
     fn held(&self, slot: Slot, payload: Payload, hooks: Hooks) {
@@ -103,6 +107,15 @@ impl Application for JsApplication {
 
     fn source_failed(&self, slot: Slot, key: TxKey, error: &io::Error) {
         transaction::log_source_failure(&self.log, slot, key, error);
+    }
+
+    fn interest(&self) -> Interest {
+        self.interest.get()
+    }
+
+    fn http(&self, id: HttpId, event: HttpEvent) {
+        let (kind, payload) = http::encode(event);
+        self.log.put_bytes(id, kind, payload);
     }
 
     fn commit(&self) {

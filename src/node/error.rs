@@ -6,6 +6,12 @@ use std::io;
 pub(super) fn system_error_code(error: &io::Error) -> &'static str {
     use io::ErrorKind as Kind;
     match error.kind() {
+        Kind::ConnectionReset => "ECONNRESET",
+        Kind::ConnectionAborted => "ECONNABORTED",
+        Kind::BrokenPipe | Kind::WriteZero => "EPIPE",
+        // What the peer sent is not TLS, or was tampered with.
+        Kind::InvalidData => "EPROTO",
+        Kind::TimedOut => "ETIMEDOUT",
         Kind::AddrInUse => "EADDRINUSE",
         Kind::AddrNotAvailable => "EADDRNOTAVAIL",
         Kind::PermissionDenied => "EACCES",

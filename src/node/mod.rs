@@ -6,6 +6,7 @@
 
 mod application;
 mod error;
+mod http;
 mod log;
 mod options;
 mod orders;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::Notify;
 
+use super::http;
 use super::server::lock;
 use super::transaction;
 use crate::net::{Server, Slot};
@@ -45,6 +46,12 @@ pub(super) enum OrderKind {
     Verdict = 9,
     /// Accepts no more connections; the slot means nothing.
     StopAccepting = 10,
+    /// The slot of the next four is the connection's id. Payload: the bytes.
+    HttpWrite = 17,
+    HttpEnd = 18,
+    /// Payload: `[bytes u32]`.
+    HttpCredit = 19,
+    HttpDestroy = 20,
     /// The kinds from here on are carried out by `transaction`.
     TxOpen = 32,
     TxData = 33,
@@ -224,7 +231,7 @@ fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
         VERDICT => server.verdict(slot),
         STOP_ACCEPTING => server.stop_accepting(),
         kind if kind >= TRANSACTIONS => transaction::carry_out(server, slot, kind, payload),
-        _ => debug_assert!(false, "order of unknown kind {kind}"),
+        _ => http::carry_out(server, slot, kind, payload),
     }
 }
 

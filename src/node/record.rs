@@ -68,6 +68,18 @@ pub(super) enum Kind {
     HookSet = 32,
     /// `[status u32][remote length u32]`, remote address, reason
     Refused = 33,
+    /// The slot of these five is the [`HttpId`](crate::net::HttpId) of a connection that was handed over:
+    /// `[remote port u32][local port u32]`, then remote address, local address, TLS version (empty:
+    /// no TLS) and server name, joined by `\0`
+    HttpOpened = 48,
+    /// Bytes from the client.
+    HttpData = 49,
+    /// The client sends no more.
+    HttpEnded = 50,
+    /// `[bytes u32]`; 0 for the end
+    HttpWritten = 51,
+    /// Empty, or `code\0message`
+    HttpClosed = 52,
 }
 
 /// The kind under which a payload is delivered.

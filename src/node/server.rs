@@ -8,6 +8,7 @@ use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
 use super::application::{JsApplication, LiveCounters};
+use super::http::LiveInterest;
 use super::log::{Log, LogReader};
 use super::options::NativeOptions;
 use super::orders::{OrderKind, OrderQueue, OrderWriter};
@@ -42,6 +43,7 @@ pub struct NativeServer {
     counters: LiveCounters,
     hooks: Arc<SharedHooks>,
     tls: Option<TlsConfig>,
+    pub(super) interest: LiveInterest,
 }
 
 #[napi]
@@ -57,8 +59,9 @@ impl NativeServer {
         let log = Log::new(wake.build_threadsafe_function::<()>().build()?);
         let orders = Arc::new(OrderQueue::default());
         let counters = LiveCounters::default();
+        let interest = LiveInterest::default();
         if let Some(runtime) = lock(&core.runtime).as_ref() {
-            let app = JsApplication::new(log.clone(), counters.clone());
+            let app = JsApplication::new(log.clone(), counters.clone(), interest.clone());
             let orders = orders.clone();
             runtime.run(move || {
                 let server = Server::start(config, app);
@@ -66,7 +69,7 @@ impl NativeServer {
             });
         }
         let ends = Rc::new(Ends { orders: OrderWriter::new(orders.clone()), log: LogReader::new(log.clone()) });
-        Ok(NativeServer { ends, log, orders, counters, hooks, tls })
+        Ok(NativeServer { ends, log, orders, counters, hooks, tls, interest })
     }
 
     /// The functions that are called once per message; see `raw`.
@@ -167,6 +170,13 @@ impl NativeServer {
     pub fn dispose(&self) {
         self.log.dispose();
         self.orders.end();
+    }
+}
+
+impl NativeServer {
+    /// Adds an order; for the methods in other files.
+    pub(super) fn put_order(&self, slot: u32, kind: OrderKind, payload: &[u8]) {
+        self.ends.orders.put(slot, kind, payload);
     }
 }
 

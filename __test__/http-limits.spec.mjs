@@ -1,0 +1,301 @@
+import assert from "node:assert/strict";
+import { Worker } from "node:worker_threads";
+import { Child } from "./support/child.mjs";
+import { readAll, request } from "./support/http.mjs";
+import { connectionEnd, rawSocket } from "./support/raw.mjs";
+import { echo, once, openSession, startServer, within } from "./support/server.mjs";
+import { test } from "./support/test.mjs";
+import { delay, eventually } from "./support/wait.mjs";
+
+const MIB = 1024 * 1024;
+const GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+async function startHttp(t, listener = (req, res) => void res.end("page"), prepare = () => {}) {
+  const running = await startServer(t);
+  echo(running.server);
+  running.server.http_server.on("request", listener);
+  prepare(running.server.http_server);
+  return running;
+}
+
+async function startChild(t, args) {
+  const child = Child.start(t, "http-server.mjs", args);
+  const { port } = await child.report("listening");
+  const stats = async () => {
+    child.command("stats");
+    return child.report("stats");
+  };
+  return { child, port, stats };
+}
+
+const connections = (server) => new Promise((resolve) => server.getConnections((error, count) => resolve(error ?? count)));
+
+const drained = (socket) => new Promise((resolve) => socket.once("drain", () => resolve(true)));
+
+/** Writes until the socket has taken nothing for a while; gives the bytes taken. */
+async function fill(socket, most) {
+  const chunk = Buffer.alloc(MIB);
+  let sent = 0;
+  while (sent < most) {
+    const taken = socket.write(chunk) || await Promise.race([drained(socket), delay(500)]);
+    sent += chunk.length;
+    if (!taken) return sent;
+  }
+  return sent;
+}
+
+test("a body that nobody reads stops its sender, takes bounded memory, and is whole once it is read", async (t) => {
+  const { child, port, stats } = await startChild(t);
+  const before = await stats();
+  const socket = await rawSocket({ port });
+  const total = 200 * MIB;
+  socket.write(`POST /hold HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${total}\r\n\r\n`);
+  await child.report("held");
+  const sent = await fill(socket, total);
+  assert.ok(sent < 64 * MIB, `${sent / MIB} MiB were taken`);
+  const during = await stats();
+  assert.ok(during.rss - before.rss < 30 * MIB, `${(during.rss - before.rss) / MIB} MiB more`);
+  child.command("release");
+  for (let left = total - sent; left > 0; left -= MIB) {
+    if (!socket.write(Buffer.alloc(MIB))) await once(socket, "drain", 10_000);
+  }
+  assert.equal((await child.report("received", 20_000)).received, total);
+  assert.match(await readAll(socket), /held/);
+  const after = await stats();
+  assert.ok(after.peak - before.peak < 80 * MIB, `${(after.peak - before.peak) / MIB} MiB at the peak`);
+});
+
+test("an answer that nobody reads stops its writer and takes bounded memory", async (t) => {
+  const { port, stats } = await startChild(t);
+  const before = await stats();
+  const socket = await rawSocket({ port });
+  socket.pause();
+  socket.write("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+  let last = -1;
+  const stalled = await eventually(async () => {
+    const now = await stats();
+    const still = now.written > 0 && now.written === last;
+    last = now.written;
+    if (!still) await delay(200);
+    return still && now;
+  }, 10_000, "the writer is stopped");
+  assert.ok(stalled.written < 32 * MIB, `${stalled.written / MIB} MiB were written`);
+  assert.ok(stalled.rss - before.rss < 40 * MIB, `${(stalled.rss - before.rss) / MIB} MiB more`);
+  socket.resume();
+  await eventually(async () => (await stats()).written > last + 64 * MIB, 10_000, "the writer goes on");
+  socket.destroy();
+  await eventually(async () => (await stats()).open === 0);
+});
+
+test("while the JavaScript thread is blocked, uploads take bounded memory", async (t) => {
+  const { child, port } = await startChild(t);
+  child.command("stats");
+  const before = await child.report("stats");
+  const sockets = await Promise.all(Array.from({ length: 20 }, () => rawSocket({ port })));
+  child.command("block", { ms: 2500 });
+  await child.report("blocking");
+  const sent = await Promise.all(sockets.map((socket) => {
+    socket.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${32 * MIB}\r\n\r\n`);
+    return fill(socket, 32 * MIB);
+  }));
+  const blocked = await child.report("blocked");
+  assert.ok(blocked.peak - before.peak < 40 * MIB, `${(blocked.peak - before.peak) / MIB} MiB more for ${sent.reduce((a, b) => a + b) / MIB}`);
+});
+
+test("the timeout of the server ends an idle connection", async (t) => {
+  const timeouts = [];
+  const { port, server } = await startHttp(t, () => {}, (facade) => {
+    facade.setTimeout(200, (socket) => {
+      timeouts.push(socket.remotePort);
+      socket.destroy();
+    });
+  });
+  const socket = await rawSocket({ port });
+  socket.write(GET);
+  await connectionEnd(socket);
+  assert.deepEqual(timeouts, [socket.localPort]);
+  await eventually(async () => (await connections(server.http_server)) === 0);
+});
+
+test("keepAliveTimeout ends a connection without further requests, and its traffic puts that off", async (t) => {
+  const { port, server } = await startHttp(t, (req, res) => void res.end("page"), (facade) => (facade.keepAliveTimeout = 300));
+  const socket = await rawSocket({ port });
+  const start = performance.now();
+  for (let i = 0; i < 4; i++) {
+    socket.write(GET);
+    await once(socket, "data");
+    await delay(150);
+  }
+  await connectionEnd(socket);
+  assert.ok(performance.now() - start > 700);
+  await eventually(async () => (await connections(server.http_server)) === 0);
+});
+
+test("headersTimeout and requestTimeout of Node watch over these connections too", async (t) => {
+  const running = await startServer(t);
+  const { http_server: facade } = running.server;
+  // The server was listening when it was first asked for; Node starts watching at `listening`.
+  Object.assign(facade, { connectionsCheckingInterval: 50, headersTimeout: 300, requestTimeout: 600, keepAliveTimeout: 10_000 });
+  facade.emit("listening");
+  facade.on("request", (req, res) => void req.resume().on("end", () => res.end("page")).on("error", () => {}));
+  const slowHead = await rawSocket(running);
+  slowHead.write(GET);
+  await once(slowHead, "data");
+  slowHead.write("GET / HTTP/1.1\r\nHost");
+  const slowBody = await rawSocket(running);
+  slowBody.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nonly this");
+  for (const text of await Promise.all([readAll(slowHead), readAll(slowBody)])) assert.match(text, /408 Request Timeout/);
+  await eventually(async () => (await connections(facade)) === 0);
+});
+
+test("setTimeout of a socket fires after idleness, not during traffic, and can be taken back", async (t) => {
+  const fired = [];
+  let upgraded;
+  const { server, port } = await startServer(t);
+  server.http_server.on("upgrade", (req, socket) => {
+    upgraded = socket;
+    socket.setTimeout(250, () => fired.push("first"));
+    socket.resume();
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+  });
+  const socket = await rawSocket({ port });
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+  await once(socket, "data");
+  for (let i = 0; i < 8; i++) {
+    socket.write("x");
+    await delay(60);
+  }
+  assert.deepEqual(fired, [], "traffic");
+  await once(upgraded, "timeout");
+  assert.deepEqual(fired, ["first"]);
+  upgraded.setTimeout(50);
+  upgraded.setTimeout(0);
+  assert.equal(upgraded.timeout, 0);
+  await delay(150);
+  assert.deepEqual(fired, ["first"], "taken back");
+  upgraded.destroy();
+});
+
+test("a client that resets in the middle of its request or of its answer disturbs nobody", async (t) => {
+  const aborted = [];
+  const running = await startHttp(t, (req, res) => {
+    res.on("close", () => aborted.push(req.url));
+    req.on("error", () => {});
+    if (req.url === "/answer") {
+      const more = () => {
+        while (!res.destroyed && res.write("y".repeat(100_000)));
+      };
+      res.on("drain", more);
+      more();
+    }
+  });
+  const upload = await rawSocket(running);
+  upload.write("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf");
+  const download = await rawSocket(running);
+  download.write("GET /answer HTTP/1.1\r\nHost: x\r\n\r\n");
+  await once(download, "data");
+  await eventually(async () => (await connections(running.server.http_server)) === 2);
+  upload.resetAndDestroy();
+  download.resetAndDestroy();
+  await eventually(() => aborted.length === 2);
+  assert.deepEqual(aborted.sort(), ["/answer", "/upload"]);
+  await eventually(async () => (await connections(running.server.http_server)) === 0);
+  const { peer } = await openSession(running);
+  await peer.echo("undisturbed");
+});
+
+test("a reset of an upgraded connection is an error of its socket, with a code", async (t) => {
+  const { server, port } = await startServer(t);
+  const failed = new Promise((resolve) => {
+    server.http_server.on("upgrade", (req, socket) => {
+      socket.on("error", (error) => socket.on("close", (hadError) => resolve({ code: error.code, hadError })));
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+      socket.resume();
+    });
+  });
+  const socket = await rawSocket({ port });
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+  await once(socket, "data");
+  socket.resetAndDestroy();
+  assert.deepEqual(await within(failed, 5000, "error"), { code: "ECONNRESET", hadError: true });
+});
+
+test("a socket destroyed by a listener is hung up on", async (t) => {
+  const { port, server } = await startHttp(t, (req) => req.socket.destroy());
+  const socket = await rawSocket({ port });
+  socket.write(GET);
+  assert.equal(await readAll(socket), "");
+  await eventually(async () => (await connections(server.http_server)) === 0);
+});
+
+test("what was written before a destroy still arrives", async (t) => {
+  const { port } = await startHttp(t, (req) => {
+    req.socket.write("HTTP/1.1 200 OK\r\n\r\none,");
+    req.socket.write("two");
+    req.socket.destroy();
+  });
+  const socket = await rawSocket({ port });
+  socket.write(GET);
+  assert.match(await readAll(socket), /one,[^]*two/);
+});
+
+test("a client that ends its side after the request gets its answer", async (t) => {
+  const { port, server } = await startHttp(t, (req, res) => setImmediate(() => res.end("late answer")));
+  server.http_server.httpAllowHalfOpen = true;
+  const socket = await rawSocket({ port });
+  socket.end(GET);
+  assert.match(await readAll(socket), /late answer/);
+  await eventually(async () => (await connections(server.http_server)) === 0);
+});
+
+test("two thousand connections that come and go leave no memory and no descriptors behind", { timeout: 60_000 }, async (t) => {
+  const { port, stats } = await startChild(t);
+  const visit = async (count) => {
+    for (let i = 0; i < count; i += 20) {
+      await Promise.all(Array.from({ length: 20 }, async (_, n) => {
+        if (n % 4 === 0) return void await request({ port, path: "/die" }).catch(() => {});
+        const socket = await rawSocket({ port });
+        socket.write(n % 4 === 1 ? GET : "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nhalf");
+        if (n % 4 === 1) await once(socket, "data");
+        if (n % 4 === 3) socket.resetAndDestroy();
+        else socket.destroy();
+      }));
+    }
+    await eventually(async () => (await stats()).open === 0, 10_000, "all connections are gone");
+    return stats();
+  };
+  const before = await visit(400);
+  const after = await visit(2000);
+  assert.ok(after.rss - before.rss < 40 * MIB, `${Math.round((after.rss - before.rss) / MIB)} MiB more`);
+  assert.ok(after.descriptors - before.descriptors <= 5, `${after.descriptors - before.descriptors} descriptors more`);
+});
+
+test("after Destroy the process exits by itself, also with HTTP connections that are open", async (t) => {
+  const { child, port } = await startChild(t);
+  const idle = await rawSocket({ port });
+  idle.write(GET);
+  await once(idle, "data");
+  const stuck = await rawSocket({ port });
+  stuck.pause();
+  stuck.write("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+  await eventually(() => stuck.readableLength > 0);
+  child.command("destroy");
+  await child.report("destroyed");
+  assert.deepEqual(await child.exit(), { code: 0, signal: null });
+});
+
+test("terminating a worker with live HTTP connections crashes nothing, ten times", { timeout: 60_000 }, async () => {
+  for (let round = 0; round < 10; round++) {
+    const worker = new Worker(new URL("fixtures/http-worker.mjs", import.meta.url));
+    const [port] = await once(worker, "message", 10_000);
+    const sockets = await Promise.all(Array.from({ length: 4 }, () => rawSocket({ port })));
+    for (const [i, socket] of sockets.entries()) {
+      socket.write(i % 2 ? "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n" : "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n");
+      if (i % 2) await once(socket, "data");
+      else socket.write(Buffer.alloc(100_000));
+    }
+    const ended = sockets.map((socket) => connectionEnd(socket));
+    await worker.terminate();
+    await Promise.all(ended);
+  }
+});

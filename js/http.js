@@ -1,0 +1,236 @@
+// `server.http_server`: a real `http.Server` that never listens itself. The native side owns the port
+// and hands over the connections that are not CAMP's.
+import http from "node:http";
+import https from "node:https";
+import { BridgedSocket } from "./bridge.js";
+
+/** @typedef {import("node:net").AddressInfo} AddressInfo */
+/** @typedef {import("../native.cjs").NativeServer} NativeServer */
+
+/** How long requests that are under way may take to finish once the server is destroyed. */
+const GRACE_MS = 2000;
+
+/** Time between looks at which of them have finished. */
+const LOOK_MS = 50;
+
+/** Bits of the native `httpInterest`. */
+const REQUESTS = 1;
+const UPGRADES = 2;
+
+/** What the native side must hand over for which event. @type {Map<string | symbol, number>} */
+const INTEREST = new Map([
+  ["request", REQUESTS],
+  ["checkContinue", REQUESTS],
+  ["checkExpectation", REQUESTS],
+  ["connect", REQUESTS],
+  ["upgrade", UPGRADES],
+]);
+
+const STARTING = 0;
+const LISTENING = 1;
+const CLOSING = 2;
+const STOPPED = 3;
+
+/**
+ * The CAMP server as seen from here.
+ *
+ * @typedef {object} Host
+ * @property {boolean} secure whether it speaks TLS
+ * @property {(give: (native: NativeServer) => void) => void} order gives an order, unless it is too late
+ * @property {(bits: number) => void} interest tells what is to be handed over
+ * @property {() => AddressInfo | null} address
+ * @property {() => number} sessions how many there are
+ * @property {() => void} close takes no new connections from now on
+ */
+
+export class HttpInterop {
+  #host;
+  /** @type {Map<number, BridgedSocket>} */
+  #sockets = new Map();
+  #state = STARTING;
+  #interest = 0;
+  /** @type {NodeJS.Timeout | undefined} */
+  #grace;
+  /** @type {import("./bridge.js").Line} */
+  #line;
+
+  /** @param {Host} host */
+  constructor(host) {
+    this.#host = host;
+    this.#line = {
+      write: (id, data) => host.order((native) => native.httpWrite(id, data)),
+      end: (id) => host.order((native) => native.httpEnd(id)),
+      credit: (id, bytes) => host.order((native) => native.httpCredit(id, bytes)),
+      destroy: (id) => host.order((native) => native.httpDestroy(id)),
+    };
+    /** @type {http.Server | https.Server} */
+    this.server = host.secure ? https.createServer() : http.createServer();
+    this._close = this.server.close.bind(this.server);
+    Object.defineProperties(this.server, {
+      listening: { get: () => this.#state === LISTENING, configurable: true },
+      address: method(() => host.address()),
+      listen: method((/** @type {unknown[]} */ ...args) => this.#listen(args)),
+      close: method((/** @type {((error?: Error) => void) | undefined} */ callback) => this.#close(callback)),
+      getConnections: method((/** @type {(error: null, count: number) => void} */ callback) => {
+        process.nextTick(callback, null, this.#sockets.size + host.sessions());
+        return this.server;
+      }),
+    });
+    this.server.on("newListener", (event) => this.#setInterest(this.#interest | (INTEREST.get(event) ?? 0)));
+    this.server.on("removeListener", () => this.#setInterest(this.#wanted()));
+  }
+
+  /** The port is bound. */
+  listening() {
+    if (this.#state !== STARTING) return;
+    this.#state = LISTENING;
+    // It also makes Node watch over the connections: `headersTimeout`, `requestTimeout`.
+    attempt(() => this.server.emit("listening"));
+  }
+
+  /**
+   * The port cannot be bound. False: nobody here listens for that.
+   *
+   * @param {Error} error
+   */
+  failed(error) {
+    this.over();
+    return this.server.listenerCount("error") > 0 && this.server.emit("error", error);
+  }
+
+  /** The server is destroyed: idle connections end at once, others when they have had their time. */
+  destroy() {
+    if (this.#state === STOPPED || this.#grace !== undefined) return;
+    this.#state = CLOSING;
+    this.server.closeIdleConnections();
+    const end = performance.now() + GRACE_MS;
+    this.#grace = setInterval(() => {
+      if (performance.now() < end) return void this.server.closeIdleConnections();
+      for (const socket of this.#sockets.values()) socket.destroy();
+    }, LOOK_MS);
+  }
+
+  /** The last connection is over. */
+  stopped() {
+    if (this.#state === STOPPED) return;
+    this.over();
+    // Emits `close`.
+    this._close();
+  }
+
+  /** Nothing happens any more. */
+  over() {
+    clearInterval(this.#grace);
+    this.#state = STOPPED;
+  }
+
+  /**
+   * @param {number} id
+   * @param {import("./bridge.js").Details} details
+   */
+  opened(id, details) {
+    const socket = new BridgedSocket(this.#line, id, details);
+    this.#sockets.set(id, socket);
+    attempt(() => this.server.emit(this.#host.secure ? "secureConnection" : "connection", socket));
+  }
+
+  /**
+   * @param {number} id
+   * @param {Buffer} data
+   */
+  data(id, data) {
+    attempt(() => this.#sockets.get(id)?._onData(data));
+  }
+
+  /** @param {number} id */
+  ended(id) {
+    attempt(() => this.#sockets.get(id)?._onEnded());
+  }
+
+  /**
+   * @param {number} id
+   * @param {number} bytes
+   */
+  written(id, bytes) {
+    attempt(() => this.#sockets.get(id)?._onWritten(bytes));
+  }
+
+  /**
+   * @param {number} id
+   * @param {string} code empty when both sides have ended
+   * @param {string} message
+   */
+  closed(id, code, message) {
+    const socket = this.#sockets.get(id);
+    this.#sockets.delete(id);
+    const error = code === "" ? undefined : Object.assign(new Error(`${code}: ${message}`), { code });
+    attempt(() => socket?._onClosed(error));
+  }
+
+  /** @param {unknown[]} args */
+  #listen(args) {
+    const callback = args.findLast((arg) => typeof arg === "function");
+    if (this.#state > LISTENING) throw notRunning("The CAMP server is closed; make a new one to listen again.");
+    if (callback !== undefined) {
+      if (this.#state === LISTENING) process.nextTick(/** @type {() => void} */ (callback));
+      else this.server.once("listening", /** @type {() => void} */ (callback));
+    }
+    return this.server;
+  }
+
+  /** @param {((error?: Error) => void) | undefined} callback */
+  #close(callback) {
+    if (this.#state === STOPPED) return this._close(callback);
+    const ran = this.#state !== CLOSING;
+    if (typeof callback === "function") {
+      this.server.once("close", () => callback(ran ? undefined : notRunning("Server is not running.")));
+    }
+    if (ran) {
+      this.#state = CLOSING;
+      this.#host.close();
+      this.server.closeIdleConnections();
+    }
+    return this.server;
+  }
+
+  #wanted() {
+    let bits = 0;
+    for (const [event, bit] of INTEREST) {
+      if (this.server.listenerCount(event) > 0) bits |= bit;
+    }
+    return bits;
+  }
+
+  /** @param {number} bits */
+  #setInterest(bits) {
+    if (bits === this.#interest) return;
+    this.#interest = bits;
+    this.#host.interest(bits);
+  }
+}
+
+/** @param {Function} value */
+function method(value) {
+  return { value, writable: true, configurable: true };
+}
+
+/** @param {string} message */
+function notRunning(message) {
+  return Object.assign(new Error(message), { code: "ERR_SERVER_NOT_RUNNING" });
+}
+
+/**
+ * What a listener throws is an uncaught exception, as it is in any `http.Server`, but the rest of the
+ * batch of records is dealt with all the same.
+ *
+ * @param {() => void} action
+ */
+function attempt(action) {
+  try {
+    action();
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,116 @@
+//! What JavaScript wants of connections that were handed over, and how what happens to them is put
+//! into records.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use napi_derive::napi;
+
+use super::error::system_error_code;
+use super::orders::OrderKind;
+use super::record::{Kind, put_words};
+use super::server::NativeServer;
+use crate::net::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest, Server};
+
+use bytes::Bytes;
+
+/// Bits of `httpInterest`.
+const REQUESTS: u8 = 1;
+const UPGRADES: u8 = 2;
+
+/// What JavaScript wants handed over. Not an order: a client that connects right after a listener was
+/// added must find it.
+#[derive(Clone, Default)]
+pub(super) struct LiveInterest(Arc<AtomicU8>);
+
+impl LiveInterest {
+    fn set(&self, bits: u8) {
+        self.0.store(bits, Ordering::Release);
+    }
+
+    pub(super) fn get(&self) -> Interest {
+        let bits = self.0.load(Ordering::Acquire);
+        Interest { requests: bits & REQUESTS != 0, upgrades: bits & UPGRADES != 0 }
+    }
+}
+
+#[napi]
+impl NativeServer {
+    /// Which connections are handed over: bit 0 those with a plain request, bit 1 those with an
+    /// upgrade without CAMP credentials.
+    #[napi]
+    pub fn http_interest(&self, bits: u8) {
+        self.interest.set(bits);
+    }
+
+    /// Sends bytes, less than 16 MiB, on a connection that was handed over.
+    #[napi]
+    pub fn http_write(&self, id: u32, data: &[u8]) {
+        self.put_order(id, OrderKind::HttpWrite, data);
+    }
+
+    /// Ends our side of it once everything is written.
+    #[napi]
+    pub fn http_end(&self, id: u32) {
+        self.put_order(id, OrderKind::HttpEnd, &[]);
+    }
+
+    /// Lets it pass on this many more bytes.
+    #[napi]
+    pub fn http_credit(&self, id: u32, bytes: u32) {
+        self.put_order(id, OrderKind::HttpCredit, &bytes.to_ne_bytes());
+    }
+
+    /// Hangs up.
+    #[napi]
+    pub fn http_destroy(&self, id: u32) {
+        self.put_order(id, OrderKind::HttpDestroy, &[]);
+    }
+}
+
+/// Carries out an order that [`NativeServer`] has put.
+pub(super) fn carry_out(server: &Server, id: HttpId, kind: u32, payload: Bytes) {
+    const WRITE: u32 = OrderKind::HttpWrite as u32;
+    const END: u32 = OrderKind::HttpEnd as u32;
+    const CREDIT: u32 = OrderKind::HttpCredit as u32;
+    const DESTROY: u32 = OrderKind::HttpDestroy as u32;
+    match kind {
+        WRITE => server.http(id, HttpCommand::Write(payload)),
+        END => server.http(id, HttpCommand::End),
+        CREDIT => {
+            let bytes = payload[..].try_into().map_or(0, u32::from_ne_bytes);
+            server.http(id, HttpCommand::Credit(bytes as usize));
+        }
+        DESTROY => server.http(id, HttpCommand::Destroy),
+        _ => debug_assert!(false, "order of unknown kind {kind}"),
+    }
+}
+
+/// Kind and payload of an event's record.
+pub(super) fn encode(event: HttpEvent) -> (Kind, Bytes) {
+    match event {
+        HttpEvent::Opened(opened) => (Kind::HttpOpened, encode_opened(&opened).into()),
+        HttpEvent::Data(data) => (Kind::HttpData, data),
+        HttpEvent::Ended => (Kind::HttpEnded, Bytes::new()),
+        HttpEvent::Written(bytes) => {
+            let mut payload = Vec::new();
+            put_words(&mut payload, &[u32::try_from(bytes).unwrap_or(u32::MAX)]);
+            (Kind::HttpWritten, payload.into())
+        }
+        HttpEvent::Closed(error) => (Kind::HttpClosed, error.map_or_else(Bytes::new, |error| describe(&error).into())),
+    }
+}
+
+fn encode_opened(opened: &HttpOpened) -> Vec<u8> {
+    let HttpOpened { remote, local, tls } = opened;
+    let (version, name) = tls.as_ref().map_or(("", ""), |(version, name)| (version, name));
+    let mut payload = Vec::new();
+    put_words(&mut payload, &[remote.port().into(), local.port().into()]);
+    payload.extend_from_slice(format!("{}\0{}\0{version}\0{name}", remote.ip(), local.ip()).as_bytes());
+    payload
+}
+
+fn describe(error: &io::Error) -> String {
+    format!("{}\0{error}", system_error_code(error))
+}
