@@ -233,7 +233,7 @@ impl Server {
 
     /// Whether no further session may begin.
     pub(super) fn is_full(&self) -> bool {
-        self.sessions.live() + self.validations.borrow().len() + self.http.live() >= self.config.max_connections
+        self.sessions.live() + self.validations.borrow().len() >= self.config.max_connections
     }
 
     /// Tells of a refusal.
