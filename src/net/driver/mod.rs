@@ -3,6 +3,8 @@
 //! There is no protocol logic here. Per wake: timer, orders, a batch of reads, events, writes, one
 //! flush. The task sleeps until the socket, the application or the session's timer wants it.
 
+mod streams;
+
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,13 +18,13 @@ use super::counters::{Counters, Figures};
 use super::intake::Intake;
 use super::server::Server;
 use super::sessions::{Mailbox, Order, Slot};
-use super::sources::{Notice, Source, Sources, TxOrder};
-use super::spool::{SpoolReport, Spools};
+use super::sources::Sources;
+use super::spool::Spools;
 use super::trace::Direction;
 use super::transport::Transport;
 use super::websocket::{Incoming, Reader, Violation, Writer};
 use crate::protocol::MAX_FRAME;
-use crate::session::{CloseReason, Command, Event, Input, Outcome, Role, Session, Transmit, TxCommand, TxEnd, TxEvent};
+use crate::session::{CloseReason, Command, Event, Input, Outcome, Role, Session, Transmit, TxEvent};
 
 /// Frames, and bytes of frames, read from one socket before other sessions get their turn.
 const READ_BATCH: usize = 256;
@@ -163,85 +165,10 @@ impl Driver {
                 Order::Verdict => self.session.handle(Input::Verdict, now),
                 Order::Open(order) => self.on_open(order, now),
                 Order::Spool(report) => self.on_spool_report(report, now),
-                Order::Source(report) => {
-                    if let Some(sources) = &mut self.sources {
-                        let notice = sources.on_report(report, &mut self.session, now);
-                        self.notify(notice);
-                    }
-                }
+                Order::Source(report) => self.on_source_report(report, now),
             }
         });
         any
-    }
-
-    fn on_open(&mut self, order: TxOrder, now: Instant) {
-        if self.session.is_closed() {
-            return;
-        }
-        if let Source::Fed { size } = order.source {
-            let TxOrder { key, name, behaviour, .. } = order;
-            let open = TxCommand::Open { key, name, size, behaviour };
-            return self.session.handle(Input::Command(Command::Transaction(open)), now);
-        }
-        let sources = self
-            .sources
-            .get_or_insert_with(|| Box::new(Sources::new(self.mailbox.clone(), self.server.session_config.max_unread)));
-        let notice = sources.open(order);
-        self.notify(notice);
-    }
-
-    fn on_spool_report(&mut self, report: SpoolReport, now: Instant) {
-        let Some(spools) = &mut self.spools else { return };
-        let (server, slot, closed) = (&self.server, self.slot, self.reported_closed);
-        let mut failed = None;
-        spools.on_report(report, |event| {
-            if let TxEvent::Ended { tx_id, outcome: TxEnd::SpoolFailed, .. } = event {
-                failed = Some(tx_id);
-            }
-            if !closed {
-                server.app.event(slot, Event::Transaction(event));
-            }
-        });
-        server.app.commit();
-        if let Some(tx_id) = failed {
-            let refuse = TxCommand::Refuse { tx_id };
-            self.session.handle(Input::Command(Command::Transaction(refuse)), now);
-        }
-    }
-
-    fn on_tx_command(&mut self, command: TxCommand, now: Instant) {
-        if let Some(spools) = &mut self.spools {
-            match command {
-                TxCommand::Consumed { tx_id, bytes } => spools.on_consumed(tx_id, bytes),
-                TxCommand::Refuse { tx_id } => spools.forget(tx_id),
-                _ => {}
-            }
-        }
-        if let Some(sources) = &mut self.sources {
-            match &command {
-                TxCommand::Data { key, data } if sources.has(*key) => {
-                    let notice = sources.collect(*key, data);
-                    return self.notify(notice);
-                }
-                TxCommand::End { key } if sources.has(*key) => return sources.end(*key, &mut self.session, now),
-                TxCommand::Abort { key } => sources.forget(*key),
-                _ => {}
-            }
-        }
-        self.session.handle(Input::Command(Command::Transaction(command)), now);
-    }
-
-    fn notify(&self, notice: Option<Notice>) {
-        let app = self.server.app.as_ref();
-        match notice {
-            _ if self.reported_closed => return,
-            None => return,
-            Some(Notice::Credit { key, bytes }) => {
-                app.event(self.slot, Event::Transaction(TxEvent::Credit { key, bytes }));
-            }
-            Some(Notice::Failed { key, error }) => app.source_failed(self.slot, key, &error),
-        }
-        app.commit();
     }
 
     /// Reads a batch of frames. True when there may be more at once.
@@ -305,15 +232,6 @@ impl Driver {
     fn disconnect(&mut self, now: Instant) {
         self.session.handle(Input::Disconnected(None), now);
         self.stage = Stage::Over;
-    }
-
-    /// Keeps back what its reader is not ready for.
-    #[inline]
-    fn through_spool(&mut self, event: Event) -> Option<Event> {
-        let Event::Transaction(event) = event else { return Some(event) };
-        let mailbox = &self.mailbox;
-        let spools = self.spools.get_or_insert_with(|| Box::new(Spools::new(mailbox.clone())));
-        spools.on_event(event).map(Event::Transaction)
     }
 
     /// Passes the session's events to the application. False when there are none.

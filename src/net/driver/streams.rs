@@ -1,0 +1,97 @@
+//! What a driver does beside its session for transactions: it reads sources, and spools what is
+//! read slowly.
+
+use std::time::Instant;
+
+use super::Driver;
+use crate::net::sources::{Notice, Source, SourceReport, Sources, TxOrder};
+use crate::net::spool::{SpoolReport, Spools};
+use crate::session::{Command, Event, Input, TxCommand, TxEnd, TxEvent};
+
+impl Driver {
+    pub(super) fn on_source_report(&mut self, report: SourceReport, now: Instant) {
+        if let Some(sources) = &mut self.sources {
+            let notice = sources.on_report(report, &mut self.session, now);
+            self.notify(notice);
+        }
+    }
+
+    pub(super) fn on_open(&mut self, order: TxOrder, now: Instant) {
+        if self.session.is_closed() {
+            return;
+        }
+        if let Source::Fed { size } = order.source {
+            let TxOrder { key, name, behaviour, .. } = order;
+            let open = TxCommand::Open { key, name, size, behaviour };
+            return self.session.handle(Input::Command(Command::Transaction(open)), now);
+        }
+        let sources = self
+            .sources
+            .get_or_insert_with(|| Box::new(Sources::new(self.mailbox.clone(), self.server.session_config.max_unread)));
+        let notice = sources.open(order);
+        self.notify(notice);
+    }
+
+    pub(super) fn on_spool_report(&mut self, report: SpoolReport, now: Instant) {
+        let Some(spools) = &mut self.spools else { return };
+        let (server, slot, closed) = (&self.server, self.slot, self.reported_closed);
+        let mut failed = None;
+        spools.on_report(report, |event| {
+            if let TxEvent::Ended { tx_id, outcome: TxEnd::SpoolFailed, .. } = event {
+                failed = Some(tx_id);
+            }
+            if !closed {
+                server.app.event(slot, Event::Transaction(event));
+            }
+        });
+        server.app.commit();
+        if let Some(tx_id) = failed {
+            let refuse = TxCommand::Refuse { tx_id };
+            self.session.handle(Input::Command(Command::Transaction(refuse)), now);
+        }
+    }
+
+    pub(super) fn on_tx_command(&mut self, command: TxCommand, now: Instant) {
+        if let Some(spools) = &mut self.spools {
+            match command {
+                TxCommand::Consumed { tx_id, bytes } => spools.on_consumed(tx_id, bytes),
+                TxCommand::Refuse { tx_id } => spools.forget(tx_id),
+                _ => {}
+            }
+        }
+        if let Some(sources) = &mut self.sources {
+            match &command {
+                TxCommand::Data { key, data } if sources.has(*key) => {
+                    let notice = sources.collect(*key, data);
+                    return self.notify(notice);
+                }
+                TxCommand::End { key } if sources.has(*key) => return sources.end(*key, &mut self.session, now),
+                TxCommand::Abort { key } => sources.forget(*key),
+                _ => {}
+            }
+        }
+        self.session.handle(Input::Command(Command::Transaction(command)), now);
+    }
+
+    fn notify(&self, notice: Option<Notice>) {
+        let app = self.server.app.as_ref();
+        match notice {
+            _ if self.reported_closed => return,
+            None => return,
+            Some(Notice::Credit { key, bytes }) => {
+                app.event(self.slot, Event::Transaction(TxEvent::Credit { key, bytes }));
+            }
+            Some(Notice::Failed { key, error }) => app.source_failed(self.slot, key, &error),
+        }
+        app.commit();
+    }
+
+    /// Keeps back what its reader is not ready for.
+    #[inline]
+    pub(super) fn through_spool(&mut self, event: Event) -> Option<Event> {
+        let Event::Transaction(event) = event else { return Some(event) };
+        let mailbox = &self.mailbox;
+        let spools = self.spools.get_or_insert_with(|| Box::new(Spools::new(mailbox.clone())));
+        spools.on_event(event).map(Event::Transaction)
+    }
+}
