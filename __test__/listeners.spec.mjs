@@ -3,7 +3,7 @@ import { Child } from "./support/child.mjs";
 import { Peer } from "./support/peer.mjs";
 import { openSession, startServer } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
-import { eventually } from "./support/wait.mjs";
+import { eventually, once } from "./support/wait.mjs";
 
 /** The reports so far as [message, event, sid]; taken, so that the cleanup does not object to them. */
 const take = (running) => running.listenerErrors.splice(0).map(([error, event, session]) => [error?.message ?? error, event, session?.sid]);
@@ -94,7 +94,11 @@ test("a listener that never finishes delays nobody", async (t) => {
 test("a listener added late gets what comes from then on", async (t) => {
   const running = await startServer(t);
   const { session, peer } = await openSession(running);
-  await peer.acked(peer.sendText("nobody listens"));
+  // The ACK goes before the event; the next event tells that this one has passed.
+  const passed = once(session, "message-binary");
+  peer.sendText("nobody listens");
+  peer.sendBinary([1]);
+  await passed;
   const received = [];
   session.on("message-utf8", (text) => received.push(text));
   peer.sendText("heard");
