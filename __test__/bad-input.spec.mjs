@@ -213,23 +213,6 @@ test("transaction frames of a client that declared no transactions close its ses
   await closed;
 });
 
-test("transaction frames to a server that declared no transactions close the session with 4002", async (t) => {
-  const running = await startServer(t);
-  const frames = [
-    { type: "TX_START", ack: 1, txId: 0, size: -1n, behaviour: 0, name: "" },
-    { type: "TX_CHUNK", txId: 0, offset: 0n, data: [1] },
-    { type: "TX_FINISH", ack: 1, txId: 0 },
-    { type: "TX_FETCH", ack: 1, txId: 0, start: 0n, end: 1n },
-    { type: "TX_CANCEL", ack: 1, txId: 0 },
-  ];
-  for (const frame of frames) {
-    const { peer } = await openSession(running);
-    if ((peer.of("ENDPOINT_INFO")[0].features & 1n) === 1n) return t.skip("this server has transactions");
-    peer.send(frame);
-    assert.equal((await peer.closed).code, 4002, frame.type);
-  }
-});
-
 test("the neighbours of misbehaving clients do not notice", async (t) => {
   const running = await startServer(t);
   echo(running.server);

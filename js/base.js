@@ -1,5 +1,5 @@
 // The `base` namespace of a session: text, binary and error messages, and pings.
-import { MAX_PAYLOAD, payloadTooLarge, sessionClosed } from "./errors.js";
+import { MAX_PAYLOAD, payloadTooLarge, rejected, sessionClosed } from "./errors.js";
 import { BINARY, ERROR, UTF8 } from "./extensions.js";
 import { within } from "./send-options.js";
 
@@ -154,18 +154,6 @@ export class CAMPBase {
     if (this.#session._closed) return sessionClosed(this.#session.sid);
     return undefined;
   }
-}
-
-/**
- * A rejected promise that never causes an `unhandledRejection`.
- *
- * @param {Error} error
- * @returns {Promise<void>}
- */
-function rejected(error) {
-  const promise = Promise.reject(error);
-  promise.catch(() => {});
-  return promise;
 }
 
 /**
