@@ -39,9 +39,10 @@ export function dropped(policy) {
   return new CAMPError("ERR_CAMP_DROPPED", `The outgoing queue is full; ${policy} gave up this message.`);
 }
 
-/** @param {number} txId */
+/** @param {number} [txId] */
 export function transactionOver(txId) {
-  return new CAMPError("ERR_CAMP_CANCELLED", `Transaction ${txId} is over, or of another session.`);
+  const which = txId === undefined ? "The transaction" : `Transaction ${txId}`;
+  return new CAMPError("ERR_CAMP_CANCELLED", `${which} is over, or of another session.`);
 }
 
 /**

@@ -18,9 +18,9 @@ const COMPACT = 1024;
  * What a stream asks of its session.
  *
  * @typedef {object} Wire
- * @property {(txId: number, bytes: number) => void} consumed
- * @property {(txId: number) => void} refuse
- * @property {(txId: number, start: bigint, end: bigint) => Promise<void>} fetch
+ * @property {(key: number, bytes: number) => void} consumed
+ * @property {(key: number) => void} refuse
+ * @property {(key: number, start: bigint, end: bigint) => Promise<void>} fetch
  */
 
 export class CAMPReadable extends Readable {
@@ -56,16 +56,19 @@ export class CAMPReadable extends Readable {
   /**
    * @internal
    * @param {Wire} wire
+   * @param {number} key
    * @param {number} txId
    * @param {number} behaviour
    * @param {bigint} size
    */
-  constructor(wire, txId, behaviour, size) {
+  constructor(wire, key, txId, behaviour, size) {
     super({ highWaterMark: HIGH_WATER_MARK });
     // A client that vanishes must not end a process whose code has no listener for errors:
     // `for await`, `pipeline` and listeners learn of it, nobody else has to.
     this.on("error", () => {});
     this.#wire = wire;
+    /** @internal Its name for the native side. */
+    this._key = key;
     this.txId = txId;
     /** @type {bigint | null} */
     this.byteLength = size < 0n ? null : size;
@@ -143,7 +146,7 @@ export class CAMPReadable extends Readable {
     this.#discard();
     if (!this.#over) {
       this.#over = true;
-      this.#wire.refuse(this.txId);
+      this.#wire.refuse(this._key);
     }
     callback(error);
   }
@@ -201,7 +204,7 @@ export class CAMPReadable extends Readable {
     if (start < this.#askedTo) this.#disorder = true;
     if (stop > this.#askedTo) this.#askedTo = stop;
     this.#asked += stop - start;
-    return this.#wire.fetch(this.txId, start, stop);
+    return this.#wire.fetch(this._key, start, stop);
   }
 
   /** Not in the batch of records itself: a listener of `data` that throws is none of its business. */
@@ -256,7 +259,7 @@ export class CAMPReadable extends Readable {
     if (unreported <= 0) return;
     if (unreported < REPORT && this._held > 0) return;
     this.#reported = taken;
-    this.#wire.consumed(this.txId, unreported);
+    this.#wire.consumed(this._key, unreported);
     this.#pullMore();
   }
 
@@ -270,7 +273,7 @@ export class CAMPReadable extends Readable {
     const length = free < remaining ? free : remaining;
     this._fetch(this.#askedTo, this.#askedTo + length).catch((error) => {
       if (this.#over) return;
-      this.#wire.refuse(this.txId);
+      this.#wire.refuse(this._key);
       this._fail(error);
     });
   }

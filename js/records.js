@@ -32,6 +32,8 @@ const TX_ENDED = 22;
 const TX_CREDIT = 23;
 const TX_SETTLED = 24;
 const TX_FETCHED = 25;
+const TX_OUTLIVES = 26;
+const GONE = 27;
 const HELD_ASCII = 16;
 const HELD_UTF8 = 17;
 const HELD_BINARY = 18;
@@ -190,8 +192,10 @@ export class Records {
         break;
       case CLOSED: {
         const session = this.#session(slot);
-        this.#sessions[slot] = undefined;
+        const outlived = session?._outlived ?? false;
         session?._end(float(f), float(f + 1), word32(i + 4), chunk.utf8Slice(start + 20, start + length));
+        if (outlived) break;
+        this.#sessions[slot] = undefined;
         this.#receiver.closed(slot);
         break;
       }
@@ -262,8 +266,8 @@ export class Records {
     const second = word32(i + 1);
     switch (word & 0xff) {
       case TX_STARTED: {
-        const name = chunk.utf8Slice(start + 16, start + length);
-        this.#session(slot)?.transaction._started(first, second, longs[f + 1] ?? -1n, name);
+        const name = chunk.utf8Slice(start + 20, start + length);
+        this.#session(slot)?.transaction._started(first, second, word32(i + 4), longs[f + 1] ?? -1n, name);
         break;
       }
       case TX_CHUNK: {
@@ -286,6 +290,16 @@ export class Records {
       case TX_FETCHED:
         this.#session(slot)?.transaction._fetched(first, float(f + 1), float(f + 2));
         break;
+      case TX_OUTLIVES:
+        this.#session(slot)?.transaction._outlives(first);
+        break;
+      case GONE: {
+        const session = this.#session(slot);
+        this.#sessions[slot] = undefined;
+        session?._gone();
+        this.#receiver.closed(slot);
+        break;
+      }
       default:
         this.#dispatchHttp(slot, word, start, length);
     }

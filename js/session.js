@@ -2,7 +2,7 @@
 import { EventEmitter } from "node:events";
 import { CAMPBase } from "./base.js";
 import { closedChannel, droppedChannel } from "./diagnostics.js";
-import { ackTimeout, dropped, sessionClosed } from "./errors.js";
+import { ackTimeout, dropped, sessionClosed, transactionOver } from "./errors.js";
 import { PendingSends } from "./pending.js";
 import { CAMPTransaction } from "./transaction.js";
 import { SendQueue } from "./send-queue.js";
@@ -16,6 +16,7 @@ const CAPTURE = { captureRejections: true };
 const DONE = 0;
 const TIMED_OUT = 1;
 const DROPPED = 3;
+const OVER = 5;
 
 const DATA_TYPES = ["utf8", "binary", "error"];
 
@@ -216,6 +217,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     const { ackTimeoutMs, dropPolicy } = this._server._settings;
     const error = outcome === TIMED_OUT ? ackTimeout(ackTimeoutMs)
       : outcome === DROPPED ? dropped(dropPolicy)
+      : outcome === OVER ? transactionOver()
       : sessionClosed(this.sid);
     pending.reject(first, count, error);
   }
@@ -291,6 +293,16 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     if (closedChannel.hasSubscribers) closedChannel.publish({ server: this._server, session: this, code, reason });
     this._emit("closed");
     this.#closing?.resolve();
+  }
+
+  /** @internal Streams that came whole are still being read when this session is over. */
+  get _outlived() {
+    return this.#transaction?._outlived ?? false;
+  }
+
+  /** @internal Nothing more comes of its streams. */
+  _gone() {
+    this.#transaction?._gone(sessionClosed(this.sid));
   }
 }
 

@@ -25,9 +25,9 @@ const DONE = 0;
  * @property {(slot: number, key: number, bytes: Uint8Array) => void} txData
  * @property {(slot: number, key: number) => void} txEnd
  * @property {(slot: number, key: number) => void} txAbort
- * @property {(slot: number, txId: number, start: bigint, end: bigint) => void} txFetch
- * @property {(slot: number, txId: number, bytes: number) => void} txConsumed
- * @property {(slot: number, txId: number) => void} txRefuse
+ * @property {(slot: number, key: number, start: bigint, end: bigint) => void} txFetch
+ * @property {(slot: number, key: number, bytes: number) => void} txConsumed
+ * @property {(slot: number, key: number) => void} txRefuse
  */
 
 export class CAMPTransaction extends EventEmitter {
@@ -36,8 +36,10 @@ export class CAMPTransaction extends EventEmitter {
   /** Outgoing, by key. @type {Map<number, Transfer>} */
   #transfers = new Map();
   #nextKey = 0;
-  /** Incoming that have not ended, by txId. @type {Map<number, CAMPReadable>} */
+  /** Incoming that have not ended, by key. @type {Map<number, CAMPReadable>} */
   #incoming = new Map();
+  /** Keys of those that came whole and are read after the session's end. @type {Set<number>} */
+  #outliving = new Set();
   #arrivals = new Arrivals();
   #wire;
 
@@ -48,14 +50,14 @@ export class CAMPTransaction extends EventEmitter {
     this.#functions = /** @type {TransactionFunctions} */ (/** @type {unknown} */ (session._server._functions));
     /** @type {import("./readable.js").Wire} */
     this.#wire = {
-      consumed: (txId, bytes) => this.#order((native, slot) => native.txConsumed(slot, txId, bytes)),
-      refuse: (txId) => {
-        this.#incoming.delete(txId);
-        this.#order((native, slot) => native.txRefuse(slot, txId));
+      consumed: (key, bytes) => this.#orderOfIncoming(key, (native, slot) => native.txConsumed(slot, key, bytes)),
+      refuse: (key) => {
+        this.#incoming.delete(key);
+        this.#orderOfIncoming(key, (native, slot) => native.txRefuse(slot, key));
       },
-      fetch: (txId, start, end) => {
+      fetch: (key, start, end) => {
         if (session._closed) return rejected(sessionClosed(session.sid));
-        this.#functions.txFetch(session._slot, txId, start, end);
+        this.#functions.txFetch(session._slot, key, start, end);
         return session._sent();
       },
     };
@@ -122,7 +124,7 @@ export class CAMPTransaction extends EventEmitter {
     try {
       const [first, past] = checkRange(readable, start, end);
       if (this.#session._closed) return rejected(sessionClosed(this.#session.sid));
-      if (this.#incoming.get(readable.txId) !== readable) return rejected(transactionOver(readable.txId));
+      if (this.#incoming.get(readable._key) !== readable) return rejected(transactionOver(readable.txId));
       return readable._fetch(first, past);
     } catch (error) {
       return rejected(error);
@@ -147,47 +149,60 @@ export class CAMPTransaction extends EventEmitter {
 
   /**
    * @internal
+   * @param {number} key
    * @param {number} txId
    * @param {number} behaviour
    * @param {bigint} size
    * @param {string} name
    */
-  _started(txId, behaviour, size, name) {
+  _started(key, txId, behaviour, size, name) {
     const known = name === "" ? "anonymous" : name;
-    const readable = new CAMPReadable(this.#wire, txId, behaviour, size);
-    // Its end may still be behind what nobody has read when the peer uses the number again.
-    this.#incoming.get(txId)?._fail(transactionOver(txId));
-    this.#incoming.set(txId, readable);
+    const readable = new CAMPReadable(this.#wire, key, txId, behaviour, size);
+    this.#incoming.set(key, readable);
     if (this.listenerCount("tx-start") > 0) this.#emit("tx-start", txId, known);
     this.#arrivals.offer(known, readable);
   }
 
   /**
    * @internal
-   * @param {number} txId
+   * @param {number} key
    * @param {Buffer} bytes
    */
-  _chunk(txId, bytes) {
-    const readable = this.#incoming.get(txId);
+  _chunk(key, bytes) {
+    const readable = this.#incoming.get(key);
     if (readable === undefined) return;
     readable._chunk(bytes);
-    if (this.listenerCount("tx-chunk") > 0) this.#emit("tx-chunk", txId, bytes);
+    if (this.listenerCount("tx-chunk") > 0) this.#emit("tx-chunk", readable.txId, bytes);
   }
 
   /**
    * @internal
-   * @param {number} txId
+   * @param {number} key
    * @param {number} outcome
    * @param {number} expected
    * @param {number} received
    */
-  _ended(txId, outcome, expected, received) {
-    const readable = this.#incoming.get(txId);
+  _ended(key, outcome, expected, received) {
+    const readable = this.#incoming.get(key);
     if (readable === undefined) return;
-    this.#incoming.delete(txId);
+    const { txId } = readable;
+    this.#incoming.delete(key);
     if (outcome !== DONE) return readable._fail(incomingError(outcome, this.#session.sid, txId, expected, received));
     readable._finish();
     if (this.listenerCount("tx-finish") > 0) this.#emit("tx-finish", txId);
+  }
+
+  /**
+   * @internal It came whole, and can be read after the session's end.
+   * @param {number} key
+   */
+  _outlives(key) {
+    this.#outliving.add(key);
+  }
+
+  /** @internal */
+  get _outlived() {
+    return this.#outliving.size > 0;
   }
 
   /**
@@ -227,9 +242,33 @@ export class CAMPTransaction extends EventEmitter {
    */
   _end(error) {
     for (const transfer of [...this.#transfers.values()]) transfer.settle(error);
+    for (const [key, readable] of this.#incoming) {
+      if (this.#outliving.has(key)) continue;
+      this.#incoming.delete(key);
+      readable._fail(error);
+    }
+    this.#arrivals.end(error);
+  }
+
+  /**
+   * @internal The streams that outlived the session are over, too.
+   * @param {Error} error
+   */
+  _gone(error) {
+    this.#outliving.clear();
     for (const readable of this.#incoming.values()) readable._fail(error);
     this.#incoming.clear();
-    this.#arrivals.end(error);
+  }
+
+  /**
+   * @param {number} key
+   * @param {(native: TransactionFunctions, slot: number) => void} order
+   */
+  #orderOfIncoming(key, order) {
+    if (!this.#session._closed) return this.#order(order);
+    if (!this.#outliving.has(key)) return;
+    order(this.#functions, this.#session._slot);
+    this.#session._server._schedule();
   }
 
   /** @param {(native: TransactionFunctions, slot: number) => void} order */
@@ -338,7 +377,7 @@ class Arrivals {
     this.#ended = error;
     for (const waiter of this.#waiters.items) waiter.giveUp(error);
     for (const kept of this.#kept.items) {
-      if (kept.readable.isComplete()) continue;
+      if (!kept.readable._hasFailed) continue;
       clearTimeout(kept.timer);
       this.#kept.remove(kept);
     }

@@ -77,6 +77,11 @@ pub trait Application {
     fn opened(&self, slot: Slot, session: Opened);
     /// Something happened in a session.
     fn event(&self, slot: Slot, event: Event);
+    /// An incoming transaction goes on after the session's `Closed` event, which follows: it has come
+    /// whole and is still being read. The slot stays in use until [`Self::gone`].
+    fn outlives(&self, slot: Slot, key: TxKey);
+    /// Nothing more comes of a session that transactions have outlived.
+    fn gone(&self, slot: Slot);
     /// An outgoing transaction is over because its source failed.
     fn source_failed(&self, slot: Slot, key: TxKey, error: &io::Error);
     /// Which connections are to be handed over, as of now.
@@ -89,6 +94,8 @@ pub trait Application {
     fn taken(&self) -> u64;
     /// Whether so much waits that no session should read on.
     fn is_full(&self) -> bool;
+    /// Whether the application has handed out everything that was passed on.
+    fn is_idle(&self) -> bool;
     /// Wakes `waker` when [`Self::taken`] exceeds `count`. False when it already does.
     fn wake_when_taken(&self, count: u64, waker: &Waker) -> bool;
     /// The server no longer accepts, and its last session and connection are over.
@@ -128,6 +135,8 @@ pub struct Server {
     pub(super) http: HttpConnections,
     validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
     next_upgrade: Cell<UpgradeId>,
+    /// Sessions that are over but for streams still being read.
+    pub(super) lingering: Cell<usize>,
     /// Connections between acceptance and session.
     handshakes: Cell<usize>,
     closing: Cell<bool>,
@@ -149,6 +158,7 @@ impl Server {
             http: HttpConnections::default(),
             validations: RefCell::default(),
             next_upgrade: Cell::new(0),
+            lingering: Cell::new(0),
             handshakes: Cell::new(0),
             closing: Cell::new(false),
             stopped: Cell::new(false),
@@ -264,7 +274,8 @@ impl Server {
 
     /// Reports the stop once the server no longer accepts and nothing is left.
     pub(super) fn stop_if_idle(&self) {
-        let idle = self.sessions.live() == 0 && self.handshakes.get() == 0 && self.http.live() == 0;
+        let sessions = self.sessions.live() + self.lingering.get();
+        let idle = sessions == 0 && self.handshakes.get() == 0 && self.http.live() == 0;
         if self.is_refusing() && idle && !self.stopped.replace(true) {
             self.app.stopped();
             self.app.commit();

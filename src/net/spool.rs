@@ -1,20 +1,24 @@
 //! Incoming transactions that are read more slowly than they come.
 //!
-//! Up to [`WINDOW`] bytes of each are passed on ahead of their reader. What comes beyond goes into a
-//! temporary file without a name, and from there to the reader in its order, so that an unread
-//! stream neither fills memory nor holds up the rest of its session.
+//! Up to [`WINDOW`] bytes of each are passed on ahead of their reader. A reader that is only about to
+//! catch up is given [`PATIENCE`], in which the socket is not read. What comes beyond goes into a
+//! temporary file without a name, and from there to the reader in its order, so that an unread stream
+//! neither fills memory nor holds up the rest of its session.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::disk;
+use super::server::Application;
 use super::sessions::{Mailbox, Order};
-use crate::session::{CHUNK, TxEnd, TxEvent};
+use crate::session::{CHUNK, TxEnd, TxEvent, TxKey};
 
 /// Bytes of a transaction that may be with the application unread.
 const WINDOW: usize = 1 << 20;
@@ -22,18 +26,31 @@ const WINDOW: usize = 1 << 20;
 /// Bytes that may wait for the disk before the socket is no longer read.
 const MAX_WAITING: usize = 4 << 20;
 
+/// Bytes written to the disk at once.
+const MAX_WRITE: usize = 1 << 20;
+
+/// How long a reader has to take what the application was given, before what follows is stored.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// What is stored up to here is read back before more is taken from the socket, if the reader
+/// waits for it: once it has caught up, the disk is out of the way.
+const CATCH_UP: u64 = 8 << 20;
+
+/// Smaller pieces are copied when they have to wait: they must not keep alive what they came with.
+const SMALL: usize = 16 << 10;
+
 /// What a blocking operation has given.
 #[derive(Debug)]
 pub(super) enum SpoolReport {
-    Written { tx_id: u32, bytes: usize, result: io::Result<Arc<File>> },
-    Read { tx_id: u32, result: io::Result<Bytes> },
+    Written { key: TxKey, bytes: usize, result: io::Result<Arc<File>> },
+    Read { key: TxKey, result: io::Result<Bytes> },
 }
 
 /// The incoming transactions of one session.
 pub(super) struct Spools {
     mailbox: Rc<Mailbox>,
-    by_id: HashMap<u32, Spool>,
-    /// Bytes of all that wait to be written.
+    by_key: HashMap<TxKey, Spool>,
+    /// Bytes of all that wait to be passed on or written.
     waiting: usize,
 }
 
@@ -41,10 +58,12 @@ pub(super) struct Spools {
 struct Spool {
     /// Bytes passed on and not yet consumed.
     unread: usize,
+    /// While it lasts, `waiting` is neither passed on nor written.
+    patience: Option<Patience>,
+    /// What is next behind the file, in order.
+    waiting: VecDeque<Bytes>,
     /// Made with the first write.
     file: Option<Arc<File>>,
-    /// What is to be written next, in order.
-    waiting: VecDeque<Bytes>,
     writing: bool,
     reading: bool,
     /// `read <= written`: the part of the file that is still to be passed on.
@@ -54,68 +73,123 @@ struct Spool {
     end: Option<TxEvent>,
 }
 
+/// A reader's time to catch up. It runs only once the application has handed out what it was given:
+/// a busy application is no slow reader.
+struct Patience {
+    /// How often the application had taken what was passed on, at the begin.
+    taken: u64,
+    until: Option<Instant>,
+}
+
 impl Spools {
     pub(super) fn new(mailbox: Rc<Mailbox>) -> Self {
-        Spools { mailbox, by_id: HashMap::new(), waiting: 0 }
+        Spools { mailbox, by_key: HashMap::new(), waiting: 0 }
     }
 
-    /// Whether the disk keeps up.
-    pub(super) fn can_take(&self) -> bool {
-        self.waiting < MAX_WAITING
+    /// Whether the socket may be read. If not, `waker` is woken once that may have changed, or
+    /// [`Self::poll_timeout`] says when.
+    pub(super) fn can_take(&mut self, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
+        let mut impatient = None;
+        for (&key, spool) in &mut self.by_key {
+            if let Some(patience) = &mut spool.patience {
+                if !patience.is_over(app, waker, now) {
+                    return false;
+                }
+                spool.patience = None;
+                impatient = Some(key);
+                break;
+            }
+            if spool.is_catching_up() {
+                return false;
+            }
+        }
+        match impatient {
+            Some(key) => {
+                self.write(key);
+                self.can_take(app, waker, now)
+            }
+            None => self.waiting < MAX_WAITING,
+        }
+    }
+
+    /// When [`Self::can_take`] is to be asked again at the latest.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.by_key.values().filter_map(|spool| spool.patience.as_ref()?.until).min()
     }
 
     /// Lets an event of an incoming transaction pass, or keeps it for later.
-    pub(super) fn on_event(&mut self, event: TxEvent) -> Option<TxEvent> {
+    pub(super) fn on_event(&mut self, event: TxEvent, app: &dyn Application) -> Option<TxEvent> {
         match event {
-            TxEvent::Started { tx_id, .. } => {
-                self.by_id.insert(tx_id, Spool::default());
+            TxEvent::Started { key, .. } => {
+                self.by_key.insert(key, Spool::default());
                 Some(event)
             }
-            TxEvent::Chunk { tx_id, data } => {
-                let spool = self.by_id.entry(tx_id).or_default();
+            TxEvent::Chunk { key, data } => {
+                let spool = self.by_key.get_mut(&key)?;
                 if spool.is_empty() && spool.unread < WINDOW {
                     spool.unread += data.len();
-                    return Some(TxEvent::Chunk { tx_id, data });
+                    return Some(TxEvent::Chunk { key, data });
+                }
+                if spool.is_empty() {
+                    spool.patience = Some(Patience { taken: app.taken(), until: None });
                 }
                 self.waiting += data.len();
-                spool.waiting.push_back(Bytes::copy_from_slice(&data));
-                self.write(tx_id);
+                spool.waiting.push_back(if data.len() < SMALL { Bytes::copy_from_slice(&data) } else { data });
+                if spool.patience.is_none() {
+                    self.write(key);
+                }
                 None
             }
-            TxEvent::Ended { tx_id, outcome, .. } => {
-                let spool = self.by_id.get_mut(&tx_id)?;
+            TxEvent::Ended { key, outcome, .. } => {
+                let spool = self.by_key.get_mut(&key)?;
                 if outcome == TxEnd::Finished && !spool.is_empty() {
                     spool.end = Some(event);
                     return None;
                 }
-                self.forget(tx_id);
+                self.forget(key);
                 Some(event)
             }
             other => Some(other),
         }
     }
 
-    /// The reader has taken bytes: more may be passed on.
-    pub(super) fn on_consumed(&mut self, tx_id: u32, bytes: u64) {
-        if let Some(spool) = self.by_id.get_mut(&tx_id) {
-            spool.unread = spool.unread.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
-            self.read(tx_id);
+    /// The reader has taken bytes: more may be passed on, to `pass`.
+    pub(super) fn on_consumed(&mut self, key: TxKey, bytes: u64, app: &dyn Application, mut pass: impl FnMut(TxEvent)) {
+        let Some(spool) = self.by_key.get_mut(&key) else { return };
+        spool.unread = spool.unread.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+        if spool.patience.is_none() {
+            return self.read(key);
+        }
+        while spool.unread < WINDOW
+            && let Some(data) = spool.waiting.pop_front()
+        {
+            self.waiting -= data.len();
+            spool.unread += data.len();
+            spool.patience = Some(Patience { taken: app.taken(), until: None });
+            pass(TxEvent::Chunk { key, data });
+        }
+        if spool.is_empty() {
+            spool.patience = None;
+            if let Some(end) = spool.end.take() {
+                self.forget(key);
+                pass(end);
+            }
         }
     }
 
     /// Nobody wants the rest.
-    pub(super) fn forget(&mut self, tx_id: u32) {
-        if let Some(spool) = self.by_id.remove(&tx_id) {
+    pub(super) fn forget(&mut self, key: TxKey) {
+        if let Some(spool) = self.by_key.remove(&key) {
             self.waiting -= spool.waiting.iter().map(Bytes::len).sum::<usize>();
         }
     }
 
     /// A blocking operation is over. What it makes ready for the application goes to `pass`.
     pub(super) fn on_report(&mut self, report: SpoolReport, mut pass: impl FnMut(TxEvent)) {
-        let tx_id = match report {
-            SpoolReport::Written { tx_id, .. } | SpoolReport::Read { tx_id, .. } => tx_id,
+        let key = match report {
+            SpoolReport::Written { key, .. } | SpoolReport::Read { key, .. } => key,
         };
-        let Some(spool) = self.by_id.get_mut(&tx_id) else { return };
+        let Some(spool) = self.by_key.get_mut(&key) else { return };
         let outcome = match report {
             SpoolReport::Written { bytes, result, .. } => {
                 spool.writing = false;
@@ -129,47 +203,69 @@ impl Spools {
                 result.map(|data| {
                     spool.read += data.len() as u64;
                     spool.unread += data.len();
-                    pass(TxEvent::Chunk { tx_id, data });
+                    pass(TxEvent::Chunk { key, data });
                 })
             }
         };
         if outcome.is_err() {
-            self.forget(tx_id);
-            return pass(TxEvent::Ended { tx_id, outcome: TxEnd::SpoolFailed, expected: None, received: 0 });
+            self.forget(key);
+            return pass(TxEvent::Ended { key, outcome: TxEnd::SpoolFailed, expected: None, received: 0 });
         }
         if spool.is_empty() {
             // The file is used from its begin again.
             (spool.read, spool.written) = (0, 0);
             if let Some(end) = spool.end.take() {
-                self.forget(tx_id);
+                self.forget(key);
                 return pass(end);
             }
         }
-        self.write(tx_id);
-        self.read(tx_id);
+        self.write(key);
+        self.read(key);
     }
 
-    fn write(&mut self, tx_id: u32) {
-        let Some(spool) = self.by_id.get_mut(&tx_id) else { return };
-        if spool.writing {
+    /// The finished transactions of which something is still to be passed on; all others are given up.
+    pub(super) fn retain_finished(&mut self) -> Vec<TxKey> {
+        let unfinished: Vec<TxKey> =
+            self.by_key.iter().filter(|(_, spool)| spool.end.is_none()).map(|(&key, _)| key).collect();
+        unfinished.into_iter().for_each(|key| self.forget(key));
+        self.by_key.keys().copied().collect()
+    }
+
+    /// Whether there is nothing to be passed on any more, now or later.
+    pub(super) fn is_idle(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    fn write(&mut self, key: TxKey) {
+        let Some(spool) = self.by_key.get_mut(&key) else { return };
+        if spool.writing || spool.waiting.is_empty() {
             return;
         }
-        let Some(data) = spool.waiting.pop_front() else { return };
-        self.waiting -= data.len();
+        let (mut pieces, mut bytes) = (Vec::new(), 0);
+        while bytes < MAX_WRITE
+            && let Some(data) = spool.waiting.pop_front()
+        {
+            bytes += data.len();
+            pieces.push(data);
+        }
+        self.waiting -= bytes;
         spool.writing = true;
-        let (file, at) = (spool.file.clone(), spool.written);
+        let (file, mut at) = (spool.file.clone(), spool.written);
         self.report_later(move || {
             let write = || {
                 let file = file.map_or_else(|| tempfile::tempfile().map(Arc::new), Ok)?;
-                disk::write_at(&file, at, &data)?;
+                for data in pieces {
+                    disk::write_at(&file, at, &data)?;
+                    at += data.len() as u64;
+                }
                 Ok(file)
             };
-            SpoolReport::Written { tx_id, bytes: data.len(), result: write() }
+            SpoolReport::Written { key, bytes, result: write() }
         });
     }
 
-    fn read(&mut self, tx_id: u32) {
-        let Some(spool) = self.by_id.get_mut(&tx_id) else { return };
+    fn read(&mut self, key: TxKey) {
+        let Some(spool) = self.by_key.get_mut(&key) else { return };
         let (false, true, Some(file)) = (spool.reading, spool.unread < WINDOW, &spool.file) else { return };
         let len = (spool.written - spool.read).min(CHUNK as u64) as usize;
         if len == 0 {
@@ -177,7 +273,7 @@ impl Spools {
         }
         spool.reading = true;
         let (file, at) = (file.clone(), spool.read);
-        self.report_later(move || SpoolReport::Read { tx_id, result: disk::read_at(&file, at, len) });
+        self.report_later(move || SpoolReport::Read { key, result: disk::read_at(&file, at, len) });
     }
 
     fn report_later(&self, operation: impl FnOnce() -> SpoolReport + Send + 'static) {
@@ -189,5 +285,25 @@ impl Spool {
     /// Whether everything that came has been passed on.
     fn is_empty(&self) -> bool {
         self.waiting.is_empty() && !self.writing && self.read == self.written
+    }
+
+    /// Whether the reader waits for the little that is left of the file.
+    fn is_catching_up(&self) -> bool {
+        let stored = self.written - self.read;
+        self.unread < WINDOW && (self.reading || self.writing || stored > 0) && stored <= CATCH_UP
+    }
+}
+
+impl Patience {
+    fn is_over(&mut self, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
+        while self.until.is_none() {
+            // What was passed on may have been behind a batch that was being handed out.
+            if app.is_idle() || app.taken() >= self.taken + 2 {
+                self.until = Some(now + PATIENCE);
+            } else if app.wake_when_taken(app.taken(), waker) {
+                return false;
+            }
+        }
+        self.until.is_some_and(|until| until <= now)
     }
 }

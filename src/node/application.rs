@@ -109,6 +109,14 @@ impl Application for JsApplication {
         transaction::log_source_failure(&self.log, slot, key, error);
     }
 
+    fn outlives(&self, slot: Slot, key: TxKey) {
+        self.log.put(slot, Kind::TxOutlives, |out| record::put_words(out, &[key, 0]));
+    }
+
+    fn gone(&self, slot: Slot) {
+        self.log.put(slot, Kind::Gone, |_| {});
+    }
+
     fn interest(&self) -> Interest {
         self.interest.get()
     }
@@ -128,6 +136,10 @@ impl Application for JsApplication {
 
     fn is_full(&self) -> bool {
         self.shared.is_full()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.shared.is_idle()
     }
 
     fn wake_when_taken(&self, count: u64, waker: &Waker) -> bool {

@@ -74,6 +74,10 @@ impl Log {
         self.size.load(Ordering::Relaxed) >= FULL
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        !self.lock().awake
+    }
+
     /// See [`Application::wake_when_taken`](crate::net::Application::wake_when_taken).
     pub(super) fn wake_when_taken(&self, count: u64, waker: &Waker) -> bool {
         let mut committed = self.lock();

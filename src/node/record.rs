@@ -52,11 +52,11 @@ pub(super) enum Kind {
     HeldUtf8 = 17,
     HeldBinary = 18,
     HeldError = 19,
-    /// `[txId u32][behaviour u32][size i64]`, name
+    /// `[key u32][txId u32][size i64][behaviour u32]`, name
     TxStarted = 20,
-    /// `[txId u32][length u32]`; the bytes are always kept beside the log
+    /// `[key u32][length u32]`; the bytes are always kept beside the log
     TxChunk = 21,
-    /// `[txId u32][outcome u32][expected f64, -1: unknown][received f64]`
+    /// `[key u32][outcome u32][expected f64, -1: unknown][received f64]`
     TxEnded = 22,
     /// `[key u32][bytes u32]`
     TxCredit = 23,
@@ -64,6 +64,9 @@ pub(super) enum Kind {
     TxSettled = 24,
     /// `[txId u32][0 u32][start f64][end f64]`
     TxFetched = 25,
+    /// `[key u32][0 u32]`
+    TxOutlives = 26,
+    Gone = 27,
     /// `[set u32]`: the number of the hooks that the held messages after it met, in any session.
     HookSet = 32,
     /// `[status u32][remote length u32]`, remote address, reason

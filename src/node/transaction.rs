@@ -39,7 +39,7 @@ pub(super) fn carry_out(server: &Server, slot: Slot, kind: u32, mut payload: Byt
         }
         return;
     }
-    // Every other order begins with a number: a key, or the peer's number.
+    // Every other order begins with a key.
     let Ok(number) = payload.try_get_u32_ne() else { return };
     const DATA: u32 = OrderKind::TxData as u32;
     const END: u32 = OrderKind::TxEnd as u32;
@@ -52,10 +52,10 @@ pub(super) fn carry_out(server: &Server, slot: Slot, kind: u32, mut payload: Byt
         ABORT => TxCommand::Abort { key: number },
         FETCH => {
             let (start, end) = (payload.try_get_u64_ne(), payload.try_get_u64_ne());
-            TxCommand::Fetch { tx_id: number, start: start.unwrap_or(0), end: end.unwrap_or(0) }
+            TxCommand::Fetch { key: number, start: start.unwrap_or(0), end: end.unwrap_or(0) }
         }
-        CONSUMED => TxCommand::Consumed { tx_id: number, bytes: payload.try_get_u64_ne().unwrap_or(0) },
-        _ => TxCommand::Refuse { tx_id: number },
+        CONSUMED => TxCommand::Consumed { key: number, bytes: payload.try_get_u64_ne().unwrap_or(0) },
+        _ => TxCommand::Refuse { key: number },
     };
     server.command(slot, Command::Transaction(command));
 }
@@ -86,15 +86,16 @@ fn open_order(mut payload: Bytes) -> Option<TxOrder> {
 /// Writes what happened to a transaction into the log.
 pub(super) fn log_event(log: &LogWriter, slot: Slot, event: TxEvent) {
     match event {
-        TxEvent::Started { tx_id, behaviour, size, name } => log.put(slot, Kind::TxStarted, |out| {
-            record::put_words(out, &[tx_id, behaviour as u32]);
+        TxEvent::Started { key, tx_id, behaviour, size, name } => log.put(slot, Kind::TxStarted, |out| {
+            record::put_words(out, &[key, tx_id]);
             let size = size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX));
             out.extend_from_slice(&size.to_ne_bytes());
+            record::put_words(out, &[behaviour as u32]);
             out.extend_from_slice(name.as_bytes());
         }),
-        TxEvent::Chunk { tx_id, data } => log.put_beside(slot, Kind::TxChunk, &[tx_id, data.len() as u32], data),
-        TxEvent::Ended { tx_id, outcome, expected, received } => log.put(slot, Kind::TxEnded, |out| {
-            record::put_words(out, &[tx_id, outcome as u32]);
+        TxEvent::Chunk { key, data } => log.put_beside(slot, Kind::TxChunk, &[key, data.len() as u32], data),
+        TxEvent::Ended { key, outcome, expected, received } => log.put(slot, Kind::TxEnded, |out| {
+            record::put_words(out, &[key, outcome as u32]);
             record::put_floats(out, &[expected.map_or(-1.0, |size| size as f64), received as f64]);
         }),
         TxEvent::Credit { key, bytes } => log.put(slot, Kind::TxCredit, |out| {
@@ -175,25 +176,25 @@ unsafe fn put_number(env: sys::napi_env, info: sys::napi_callback_info, kind: Or
 
 unsafe extern "C" fn tx_fetch(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: called by Node-API with the data bound by `raw::functions`.
-    let Some(([slot, tx_id, start, end], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
-    let (Some(slot), Some(tx_id)) = (number_of(env, slot), number_of(env, tx_id)) else { return fail(env) };
+    let Some(([slot, key, start, end], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
+    let (Some(slot), Some(key)) = (number_of(env, slot), number_of(env, key)) else { return fail(env) };
     let (Some(start), Some(end)) = (long_of(env, start), long_of(env, end)) else { return fail(env) };
-    let parts: [&[u8]; 3] = [&tx_id.to_ne_bytes(), &start.to_ne_bytes(), &end.to_ne_bytes()];
+    let parts: [&[u8]; 3] = [&key.to_ne_bytes(), &start.to_ne_bytes(), &end.to_ne_bytes()];
     ends.orders.put_parts(slot, OrderKind::TxFetch, &parts);
     ptr::null_mut()
 }
 
 unsafe extern "C" fn tx_consumed(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: called by Node-API with the data bound by `raw::functions`.
-    let Some(([slot, tx_id, bytes], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
-    let (Some(slot), Some(tx_id)) = (number_of(env, slot), number_of(env, tx_id)) else { return fail(env) };
+    let Some(([slot, key, bytes], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
+    let (Some(slot), Some(key)) = (number_of(env, slot), number_of(env, key)) else { return fail(env) };
     let mut count = 0;
     // SAFETY: Node-API checks that `bytes` is a number.
     if unsafe { sys::napi_get_value_int64(env, bytes, &mut count) } != sys::Status::napi_ok {
         return fail(env);
     }
     let count = u64::try_from(count).unwrap_or(0);
-    ends.orders.put_parts(slot, OrderKind::TxConsumed, &[&tx_id.to_ne_bytes(), &count.to_ne_bytes()]);
+    ends.orders.put_parts(slot, OrderKind::TxConsumed, &[&key.to_ne_bytes(), &count.to_ne_bytes()]);
     ptr::null_mut()
 }
 

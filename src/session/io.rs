@@ -166,6 +166,8 @@ pub enum Outcome {
     Dropped = 3,
     /// The payload is over the protocol's limit.
     TooLarge = 4,
+    /// The transaction it was for is over.
+    Over = 5,
 }
 
 /// Figures of a session, from its begin unless said otherwise.

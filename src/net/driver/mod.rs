@@ -3,6 +3,7 @@
 //! There is no protocol logic here. Per wake: timer, orders, a batch of reads, events, writes, one
 //! flush. The task sleeps until the socket, the application or the session's timer wants it.
 
+mod linger;
 mod streams;
 
 use std::pin::Pin;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+
+use linger::Lingering;
 
 use super::counters::{Counters, Figures};
 use super::intake::Intake;
@@ -50,6 +53,7 @@ pub(super) struct Driver {
     /// Both are made when the first transaction needs them.
     sources: Option<Box<Sources>>,
     spools: Option<Box<Spools>>,
+    lingering: Option<Lingering>,
     intake: Intake,
     timer: Pin<Box<Sleep>>,
     /// When `timer` will fire.
@@ -105,6 +109,7 @@ impl Driver {
             writer: Writer::default(),
             sources: None,
             spools: None,
+            lingering: None,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             armed: None,
             stage: Stage::Open,
@@ -117,6 +122,11 @@ impl Driver {
     /// Runs until the connection is gone.
     pub(super) async fn run(mut self) {
         std::future::poll_fn(|cx| self.poll(cx)).await;
+        if let (Some(lingering), Some(spools)) = (self.lingering.take(), self.spools.take()) {
+            let mailbox = self.mailbox.clone();
+            drop(self);
+            lingering.serve(mailbox, spools).await;
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -217,10 +227,12 @@ impl Driver {
     }
 
     fn may_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if !self.session.can_receive() || self.spools.as_ref().is_some_and(|spools| !spools.can_take()) {
+        if !self.session.can_receive() {
             return false;
         }
-        let open = self.intake.is_open(self.server.app.as_ref(), cx.waker());
+        let app = self.server.app.as_ref();
+        let open = self.intake.is_open(app, cx.waker())
+            && self.spools.as_mut().is_none_or(|spools| spools.can_take(app, cx.waker(), now));
         if open == self.intake.paused {
             self.intake.paused = !open;
             self.session.handle(Input::ReadingPaused(!open), now);
@@ -269,6 +281,7 @@ impl Driver {
                     trace.backpressure(self.session.sid(), format_args!("dropped {kind:?} of {bytes} bytes"));
                 }
                 Event::Closed(_) => {
+                    self.keep_finished_streams();
                     self.server.sessions.end(self.session.sid());
                     closed = true;
                     self.reported_closed = true;
@@ -381,7 +394,8 @@ impl Driver {
             Stage::Finishing { by } => Some(by),
             _ => self.session.poll_timeout(),
         };
-        let Some(at) = at else { return };
+        let spools = self.spools.as_ref().and_then(|spools| spools.poll_timeout());
+        let Some(at) = at.into_iter().chain(spools).min() else { return };
         // A timer that fires early costs less than moving it with every frame.
         if self.armed.is_some_and(|armed| armed <= at) {
             return;

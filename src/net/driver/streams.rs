@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::Driver;
+use super::linger::Lingering;
 use crate::net::sources::{Notice, Source, SourceReport, Sources, TxOrder};
 use crate::net::spool::{SpoolReport, Spools};
 use crate::session::{Command, Event, Input, TxCommand, TxEnd, TxEvent};
@@ -34,19 +35,17 @@ impl Driver {
 
     pub(super) fn on_spool_report(&mut self, report: SpoolReport, now: Instant) {
         let Some(spools) = &mut self.spools else { return };
-        let (server, slot, closed) = (&self.server, self.slot, self.reported_closed);
+        let (app, slot) = (self.server.app.as_ref(), self.slot);
         let mut failed = None;
         spools.on_report(report, |event| {
-            if let TxEvent::Ended { tx_id, outcome: TxEnd::SpoolFailed, .. } = event {
-                failed = Some(tx_id);
+            if let TxEvent::Ended { key, outcome: TxEnd::SpoolFailed, .. } = event {
+                failed = Some(key);
             }
-            if !closed {
-                server.app.event(slot, Event::Transaction(event));
-            }
+            app.event(slot, Event::Transaction(event));
         });
-        server.app.commit();
-        if let Some(tx_id) = failed {
-            let refuse = TxCommand::Refuse { tx_id };
+        app.commit();
+        if let Some(key) = failed {
+            let refuse = TxCommand::Refuse { key };
             self.session.handle(Input::Command(Command::Transaction(refuse)), now);
         }
     }
@@ -54,8 +53,17 @@ impl Driver {
     pub(super) fn on_tx_command(&mut self, command: TxCommand, now: Instant) {
         if let Some(spools) = &mut self.spools {
             match command {
-                TxCommand::Consumed { tx_id, bytes } => spools.on_consumed(tx_id, bytes),
-                TxCommand::Refuse { tx_id } => spools.forget(tx_id),
+                TxCommand::Consumed { key, bytes } => {
+                    let (app, slot, intake) = (self.server.app.as_ref(), self.slot, &mut self.intake);
+                    spools.on_consumed(key, bytes, app, |event| {
+                        if let TxEvent::Chunk { data, .. } = &event {
+                            intake.add(app, data.len());
+                        }
+                        app.event(slot, Event::Transaction(event));
+                    });
+                    app.commit();
+                }
+                TxCommand::Refuse { key } => spools.forget(key),
                 _ => {}
             }
         }
@@ -71,6 +79,19 @@ impl Driver {
             }
         }
         self.session.handle(Input::Command(Command::Transaction(command)), now);
+    }
+
+    /// The session is over: what has come whole of streams can still be read.
+    pub(super) fn keep_finished_streams(&mut self) {
+        let finished = self.spools.as_mut().map_or_else(Vec::new, |spools| spools.retain_finished());
+        if finished.is_empty() {
+            self.spools = None;
+            return;
+        }
+        for key in finished {
+            self.server.app.outlives(self.slot, key);
+        }
+        self.lingering = Some(Lingering::begin(self.server.clone(), self.slot));
     }
 
     fn notify(&self, notice: Option<Notice>) {
@@ -90,8 +111,10 @@ impl Driver {
     #[inline]
     pub(super) fn through_spool(&mut self, event: Event) -> Option<Event> {
         let Event::Transaction(event) = event else { return Some(event) };
-        let mailbox = &self.mailbox;
-        let spools = self.spools.get_or_insert_with(|| Box::new(Spools::new(mailbox.clone())));
-        spools.on_event(event).map(Event::Transaction)
+        if matches!(event, TxEvent::Started { .. }) && self.spools.is_none() {
+            self.spools = Some(Box::new(Spools::new(self.mailbox.clone())));
+        }
+        let Some(spools) = &mut self.spools else { return Some(Event::Transaction(event)) };
+        spools.on_event(event, self.server.app.as_ref()).map(Event::Transaction)
     }
 }

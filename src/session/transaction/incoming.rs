@@ -1,11 +1,10 @@
 //! Transactions that the peer began.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 
-use super::io::{TxEnd, TxEvent};
+use super::io::{TxEnd, TxEvent, TxKey};
 use super::{ANONYMOUS, Frames};
 use crate::protocol::{Behaviour, Frame, MAX_NAME, Text, TxStart};
 use crate::session::Session;
@@ -14,6 +13,7 @@ use crate::session::io::Event;
 /// One transaction of the peer's.
 #[derive(Debug)]
 pub(super) struct Incoming {
+    key: TxKey,
     behaviour: Behaviour,
     size: Option<u64>,
     received: u64,
@@ -45,10 +45,12 @@ impl Session {
             return self.send_diagnostic(format!("TX_START of {}: {fault}", start.tx_id));
         };
         let size = u64::try_from(start.size).ok();
-        self.tx.incoming.insert(start.tx_id, Incoming { behaviour, size, received: 0, unread: 0 });
+        let key = self.tx.next_incoming;
+        self.tx.next_incoming = key.wrapping_add(1);
+        self.tx.incoming.insert(start.tx_id, Incoming { key, behaviour, size, received: 0, unread: 0 });
         self.acknowledge(start.ack);
         let name = if start.name.is_empty() { Text::from(ANONYMOUS) } else { start.name };
-        self.events.push_back(Event::Transaction(TxEvent::Started { tx_id: start.tx_id, behaviour, size, name }));
+        self.events.push_back(Event::Transaction(TxEvent::Started { key, tx_id: start.tx_id, behaviour, size, name }));
     }
 
     /// Chunks are delivered in order of arrival; published clients number them in ways of their own.
@@ -71,7 +73,8 @@ impl Session {
         if incoming.unread > self.config.max_unread {
             return self.give_up_incoming(tx_id, TxEnd::Overflow);
         }
-        self.events.push_back(Event::Transaction(TxEvent::Chunk { tx_id, data }));
+        let key = incoming.key;
+        self.events.push_back(Event::Transaction(TxEvent::Chunk { key, data }));
     }
 
     pub(super) fn on_tx_finish(&mut self, ack: u32, tx_id: u32) {
@@ -80,43 +83,48 @@ impl Session {
             return;
         };
         self.acknowledge(ack);
-        let Incoming { behaviour, size, received, .. } = incoming;
+        let Incoming { key, behaviour, size, received, .. } = incoming;
         let belied = behaviour == Behaviour::Push && size.is_some_and(|size| size != received);
         let outcome = if belied { TxEnd::SizeBelied } else { TxEnd::Finished };
-        self.events.push_back(Event::Transaction(TxEvent::Ended { tx_id, outcome, expected: size, received }));
+        self.events.push_back(Event::Transaction(TxEvent::Ended { key, outcome, expected: size, received }));
     }
 
     /// The peer gives up a transaction of its own. False when it has none of that number.
     pub(super) fn cancel_incoming(&mut self, tx_id: u32) -> bool {
         let Some(incoming) = self.tx.incoming.remove(&tx_id) else { return false };
-        self.events.push_back(Event::Transaction(incoming.ended(tx_id, TxEnd::Cancelled)));
+        self.events.push_back(Event::Transaction(incoming.ended(TxEnd::Cancelled)));
         true
     }
 
-    pub(super) fn on_consumed(&mut self, tx_id: u32, bytes: u64) {
-        if let Some(incoming) = self.tx.incoming.get_mut(&tx_id) {
+    pub(super) fn on_consumed(&mut self, key: TxKey, bytes: u64) {
+        if let Some(incoming) = self.tx.incoming.values_mut().find(|incoming| incoming.key == key) {
             incoming.unread = incoming.unread.saturating_sub(bytes);
         }
     }
 
     /// The application does not want it: what still comes is ignored.
-    pub(super) fn on_refuse(&mut self, tx_id: u32) {
-        if let Entry::Occupied(entry) = self.tx.incoming.entry(tx_id) {
-            entry.remove();
+    pub(super) fn on_refuse(&mut self, key: TxKey) {
+        if let Some(tx_id) = self.incoming_number(key) {
+            self.tx.incoming.remove(&tx_id);
             self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
         }
+    }
+
+    /// The peer's number of a transaction that is under way.
+    pub(super) fn incoming_number(&self, key: TxKey) -> Option<u32> {
+        self.tx.incoming.iter().find(|(_, incoming)| incoming.key == key).map(|(&tx_id, _)| tx_id)
     }
 
     fn give_up_incoming(&mut self, tx_id: u32, outcome: TxEnd) {
         if let Some(incoming) = self.tx.incoming.remove(&tx_id) {
             self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
-            self.events.push_back(Event::Transaction(incoming.ended(tx_id, outcome)));
+            self.events.push_back(Event::Transaction(incoming.ended(outcome)));
         }
     }
 }
 
 impl Incoming {
-    fn ended(&self, tx_id: u32, outcome: TxEnd) -> TxEvent {
-        TxEvent::Ended { tx_id, outcome, expected: self.size, received: self.received }
+    fn ended(&self, outcome: TxEnd) -> TxEvent {
+        TxEvent::Ended { key: self.key, outcome, expected: self.size, received: self.received }
     }
 }

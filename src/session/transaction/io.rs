@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use crate::protocol::{Behaviour, Text};
 
-/// Names an outgoing transaction between the application and the session. Chosen by the
-/// application, unique among those that live.
+/// Names a transaction between the application and the session: outgoing ones as the application
+/// chooses, unique among those that live; incoming ones by their turn, so that no number is used
+/// twice while somebody may still read what came under it.
 pub type TxKey = u32;
 
 /// What the application, or the driver on its behalf, wants of a transaction.
@@ -42,8 +43,8 @@ pub enum TxCommand {
     },
     /// Ask the peer for a range of an incoming pull; settled under the next token.
     Fetch {
-        /// The peer's number.
-        tx_id: u32,
+        /// Which transaction.
+        key: TxKey,
         /// First byte.
         start: u64,
         /// Behind the last byte.
@@ -51,15 +52,15 @@ pub enum TxCommand {
     },
     /// The application has taken this many bytes of an incoming transaction.
     Consumed {
-        /// The peer's number.
-        tx_id: u32,
+        /// Which transaction.
+        key: TxKey,
         /// Bytes taken since the last report.
         bytes: u64,
     },
     /// The application does not want an incoming transaction (any more): the peer gets TX_CANCEL.
     Refuse {
-        /// The peer's number.
-        tx_id: u32,
+        /// Which transaction.
+        key: TxKey,
     },
 }
 
@@ -68,6 +69,8 @@ pub enum TxCommand {
 pub enum TxEvent {
     /// The peer began a transaction.
     Started {
+        /// Its name here.
+        key: TxKey,
         /// The peer's number.
         tx_id: u32,
         /// Who sets the pace.
@@ -79,15 +82,15 @@ pub enum TxEvent {
     },
     /// The next bytes of an incoming transaction, in order of arrival.
     Chunk {
-        /// The peer's number.
-        tx_id: u32,
+        /// Of which transaction.
+        key: TxKey,
         /// At least one byte.
         data: Bytes,
     },
     /// An incoming transaction is over.
     Ended {
-        /// The peer's number.
-        tx_id: u32,
+        /// Which.
+        key: TxKey,
         /// How.
         outcome: TxEnd,
         /// Bytes announced; `None` if unknown.

@@ -14,12 +14,12 @@ pub use io::{TxCommand, TxEnd, TxEvent, TxKey, TxOutcome};
 use incoming::AllIncoming;
 use outgoing::AllOutgoing;
 
-use super::Session;
 use super::acks::Tracked;
 use super::outbox;
 use super::receiving::WE_ERRED;
 use super::sending::close_reason;
 use super::state::PeerInfo;
+use super::{Outcome, Session};
 use crate::protocol::{FEATURE_TRANSACTIONS, Frame};
 
 /// The name of a transaction that has none.
@@ -35,6 +35,8 @@ pub const CHUNK: usize = 256 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     incoming: AllIncoming,
+    /// The key of the next incoming one.
+    next_incoming: TxKey,
     outgoing: AllOutgoing,
     /// Chunks whose offset was not where the stream stood.
     pub(super) odd_offsets: u64,
@@ -77,12 +79,15 @@ impl Session {
             TxCommand::Data { key, data } => self.feed(key, data),
             TxCommand::End { key } => self.end_source(key),
             TxCommand::Abort { key } => self.abort_outgoing(key),
-            TxCommand::Fetch { tx_id, start, end } => {
+            TxCommand::Fetch { key, start, end } => {
+                let Some(tx_id) = self.incoming_number(key) else {
+                    return token.into_iter().for_each(|token| self.settle(token, Outcome::Over));
+                };
                 let tracked = token.map_or(Frames::Untracked, |token| Frames::Tracked(Tracked::Send(token)));
                 self.push_transaction(Frame::TxFetch { ack: 0, tx_id, start, end }, tracked);
             }
-            TxCommand::Consumed { tx_id, bytes } => self.on_consumed(tx_id, bytes),
-            TxCommand::Refuse { tx_id } => self.on_refuse(tx_id),
+            TxCommand::Consumed { key, bytes } => self.on_consumed(key, bytes),
+            TxCommand::Refuse { key } => self.on_refuse(key),
         }
     }
 
