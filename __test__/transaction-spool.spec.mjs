@@ -1,8 +1,9 @@
 // Incoming streams that are read later than they came: what was acknowledged is there, whatever happens meanwhile.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { once, openPair, openSession } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
-import { MIB, assertSameBytes, payload, readAll, sendPush, streamError } from "./support/streams.mjs";
+import { MIB, assertSameBytes, payload, readAll, sendPush, sha256, streamError } from "./support/streams.mjs";
 import { within } from "./support/wait.mjs";
 
 /** Pushes `data` whole, and waits until the server has accepted all of it. */
@@ -63,4 +64,20 @@ test("Destroy() ends what is still unread of streams whose clients are gone", as
   await closed;
   await within(server.Destroy(), 5000, "Destroy()");
   assert.equal((await streamError(readable)).code, "ERR_CAMP_SESSION_CLOSED");
+});
+
+test("a stream whose reader goes on reading is not given up, however little may be stored", async (t) => {
+  const { session, peer } = await openPair(t, { options: { maxSpoolBytes: 4 * MIB } });
+  const data = payload(48 * MIB);
+  const waiting = session.transaction.WaitForStream("steady");
+  const sending = sendPush(peer, { name: "steady", data });
+  const digest = createHash("sha256");
+  for await (const part of await waiting) {
+    digest.update(part);
+    await new Promise(setImmediate);
+    const until = performance.now() + 1;
+    while (performance.now() < until) { /* work that keeps the thread */ }
+  }
+  assert.equal(digest.digest("hex"), sha256(data));
+  await peer.acked((await sending).finish);
 });

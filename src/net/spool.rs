@@ -1,9 +1,9 @@
 //! Incoming transactions that are read more slowly than they come.
 //!
-//! Up to [`WINDOW`] bytes of each are passed on ahead of their reader. A reader that is only about to
-//! catch up is given [`PATIENCE`], in which the socket is not read. What comes beyond goes into a
-//! temporary file without a name, and from there to the reader in its order, so that an unread stream
-//! neither fills memory nor holds up the rest of its session.
+//! Up to [`WINDOW`] bytes of each are passed on ahead of their reader. Beyond that a reader who goes
+//! on reading is waited for: the socket is not read meanwhile, and TCP slows the client down. For one
+//! who does not, what comes goes into a temporary file without a name, and from there to the reader
+//! in its order, so that an unread stream neither fills memory nor holds up the rest of its session.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -26,15 +26,14 @@ const WINDOW: usize = 1 << 20;
 /// Bytes that may wait for the disk before the socket is no longer read.
 const MAX_WAITING: usize = 4 << 20;
 
-/// Bytes written to the disk at once.
-const MAX_WRITE: usize = 1 << 20;
+/// Bytes written to the file, or read from it, at once.
+const MAX_OPERATION: usize = 1 << 20;
 
-/// How long a reader has to take what the application was given, before what follows is stored.
+/// A reader who has taken something this lately is waited for.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// What is stored up to here is read back before more is taken from the socket, if the reader
-/// waits for it: once it has caught up, the disk is out of the way.
-const CATCH_UP: u64 = 8 << 20;
+/// The same, when half of what may be stored is stored: the alternative will be to give up.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Smaller pieces are copied when they have to wait: they must not keep alive what they came with.
 const SMALL: usize = 16 << 10;
@@ -50,18 +49,22 @@ pub(super) enum SpoolReport {
 pub(super) struct Spools {
     mailbox: Rc<Mailbox>,
     by_key: HashMap<TxKey, Spool>,
-    /// Bytes of all that wait to be passed on or written.
+    /// Bytes of all that wait in memory.
     waiting: usize,
+    /// Most bytes of one transaction that may be unread.
+    max_unread: u64,
 }
 
 #[derive(Default)]
 struct Spool {
     /// Bytes passed on and not yet consumed.
     unread: usize,
-    /// While it lasts, `waiting` is neither passed on nor written.
-    patience: Option<Patience>,
     /// What is next behind the file, in order.
     waiting: VecDeque<Bytes>,
+    /// The reader's time to go on reading, while something is kept back.
+    patience: Option<Patience>,
+    /// That time was over: what waits is written to the file.
+    storing: bool,
     /// Made with the first write.
     file: Option<Arc<File>>,
     writing: bool,
@@ -69,12 +72,13 @@ struct Spool {
     /// `read <= written`: the part of the file that is still to be passed on.
     read: u64,
     written: u64,
-    /// The end, which comes behind what is spooled.
+    /// The end, which comes behind what is kept back.
     end: Option<TxEvent>,
 }
 
-/// A reader's time to catch up. It runs only once the application has handed out what it was given:
-/// a busy application is no slow reader.
+/// It runs only once the application has handed out what it was given: a busy application is no
+/// slow reader.
+#[derive(Clone, Copy)]
 struct Patience {
     /// How often the application had taken what was passed on, at the begin.
     taken: u64,
@@ -82,39 +86,30 @@ struct Patience {
 }
 
 impl Spools {
-    pub(super) fn new(mailbox: Rc<Mailbox>) -> Self {
-        Spools { mailbox, by_key: HashMap::new(), waiting: 0 }
+    pub(super) fn new(mailbox: Rc<Mailbox>, max_unread: u64) -> Self {
+        Spools { mailbox, by_key: HashMap::new(), waiting: 0, max_unread }
     }
 
     /// Whether the socket may be read. If not, `waker` is woken once that may have changed, or
     /// [`Self::poll_timeout`] says when.
     pub(super) fn can_take(&mut self, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
-        let mut impatient = None;
+        let mut slow = Vec::new();
         for (&key, spool) in &mut self.by_key {
-            if let Some(patience) = &mut spool.patience {
-                if !patience.is_over(app, waker, now) {
-                    return false;
-                }
-                spool.patience = None;
-                impatient = Some(key);
-                break;
-            }
-            if spool.is_catching_up() {
+            if spool.is_waited_for(self.max_unread, app, waker, now) {
                 return false;
             }
-        }
-        match impatient {
-            Some(key) => {
-                self.write(key);
-                self.can_take(app, waker, now)
+            if !spool.is_empty() && !spool.storing {
+                spool.storing = true;
+                slow.push(key);
             }
-            None => self.waiting < MAX_WAITING,
         }
+        slow.into_iter().for_each(|key| self.write(key));
+        self.waiting < MAX_WAITING
     }
 
     /// When [`Self::can_take`] is to be asked again at the latest.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.by_key.values().filter_map(|spool| spool.patience.as_ref()?.until).min()
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.by_key.values().filter_map(|spool| spool.patience?.until).filter(|until| *until > now).min()
     }
 
     /// Lets an event of an incoming transaction pass, or keeps it for later.
@@ -126,18 +121,16 @@ impl Spools {
             }
             TxEvent::Chunk { key, data } => {
                 let spool = self.by_key.get_mut(&key)?;
-                if spool.is_empty() && spool.unread < WINDOW {
-                    spool.unread += data.len();
-                    return Some(TxEvent::Chunk { key, data });
-                }
                 if spool.is_empty() {
-                    spool.patience = Some(Patience { taken: app.taken(), until: None });
+                    if spool.unread < WINDOW {
+                        spool.unread += data.len();
+                        return Some(TxEvent::Chunk { key, data });
+                    }
+                    spool.patience = Some(Patience::begin(app));
                 }
                 self.waiting += data.len();
                 spool.waiting.push_back(if data.len() < SMALL { Bytes::copy_from_slice(&data) } else { data });
-                if spool.patience.is_none() {
-                    self.write(key);
-                }
+                self.write(key);
                 None
             }
             TxEvent::Ended { key, outcome, .. } => {
@@ -154,26 +147,12 @@ impl Spools {
     }
 
     /// The reader has taken bytes: more may be passed on, to `pass`.
-    pub(super) fn on_consumed(&mut self, key: TxKey, bytes: u64, app: &dyn Application, mut pass: impl FnMut(TxEvent)) {
+    pub(super) fn on_consumed(&mut self, key: TxKey, bytes: u64, app: &dyn Application, pass: impl FnMut(TxEvent)) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
         spool.unread = spool.unread.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
-        if spool.patience.is_none() {
-            return self.read(key);
-        }
-        while spool.unread < WINDOW
-            && let Some(data) = spool.waiting.pop_front()
-        {
-            self.waiting -= data.len();
-            spool.unread += data.len();
-            spool.patience = Some(Patience { taken: app.taken(), until: None });
-            pass(TxEvent::Chunk { key, data });
-        }
-        if spool.is_empty() {
-            spool.patience = None;
-            if let Some(end) = spool.end.take() {
-                self.forget(key);
-                pass(end);
-            }
+        if !spool.is_empty() {
+            spool.patience = Some(Patience::begin(app));
+            self.advance(key, pass);
         }
     }
 
@@ -185,7 +164,7 @@ impl Spools {
     }
 
     /// A blocking operation is over. What it makes ready for the application goes to `pass`.
-    pub(super) fn on_report(&mut self, report: SpoolReport, mut pass: impl FnMut(TxEvent)) {
+    pub(super) fn on_report(&mut self, report: SpoolReport, app: &dyn Application, mut pass: impl FnMut(TxEvent)) {
         let key = match report {
             SpoolReport::Written { key, .. } | SpoolReport::Read { key, .. } => key,
         };
@@ -200,10 +179,14 @@ impl Spools {
             }
             SpoolReport::Read { result, .. } => {
                 spool.reading = false;
-                result.map(|data| {
+                result.map(|mut data| {
                     spool.read += data.len() as u64;
                     spool.unread += data.len();
-                    pass(TxEvent::Chunk { key, data });
+                    spool.patience = Some(Patience::begin(app));
+                    while !data.is_empty() {
+                        let piece = data.split_to(data.len().min(CHUNK));
+                        pass(TxEvent::Chunk { key, data: piece });
+                    }
                 })
             }
         };
@@ -211,16 +194,7 @@ impl Spools {
             self.forget(key);
             return pass(TxEvent::Ended { key, outcome: TxEnd::SpoolFailed, expected: None, received: 0 });
         }
-        if spool.is_empty() {
-            // The file is used from its begin again.
-            (spool.read, spool.written) = (0, 0);
-            if let Some(end) = spool.end.take() {
-                self.forget(key);
-                return pass(end);
-            }
-        }
-        self.write(key);
-        self.read(key);
+        self.advance(key, pass);
     }
 
     /// The finished transactions of which something is still to be passed on; all others are given up.
@@ -236,13 +210,39 @@ impl Spools {
         self.by_key.is_empty()
     }
 
+    /// Passes on what there is room for: first what is in the file, then what waits behind it.
+    fn advance(&mut self, key: TxKey, mut pass: impl FnMut(TxEvent)) {
+        self.read(key);
+        let Some(spool) = self.by_key.get_mut(&key) else { return };
+        while spool.unread < WINDOW
+            && spool.is_file_empty()
+            && let Some(data) = spool.waiting.pop_front()
+        {
+            self.waiting -= data.len();
+            spool.unread += data.len();
+            pass(TxEvent::Chunk { key, data });
+        }
+        if spool.is_file_empty() {
+            // It is used from its begin again.
+            (spool.read, spool.written) = (0, 0);
+        }
+        if !spool.is_empty() {
+            return self.write(key);
+        }
+        (spool.patience, spool.storing) = (None, false);
+        if let Some(end) = spool.end.take() {
+            self.forget(key);
+            pass(end);
+        }
+    }
+
     fn write(&mut self, key: TxKey) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
-        if spool.writing || spool.waiting.is_empty() {
+        if !spool.storing || spool.writing || spool.waiting.is_empty() {
             return;
         }
         let (mut pieces, mut bytes) = (Vec::new(), 0);
-        while bytes < MAX_WRITE
+        while bytes < MAX_OPERATION
             && let Some(data) = spool.waiting.pop_front()
         {
             bytes += data.len();
@@ -267,7 +267,7 @@ impl Spools {
     fn read(&mut self, key: TxKey) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
         let (false, true, Some(file)) = (spool.reading, spool.unread < WINDOW, &spool.file) else { return };
-        let len = (spool.written - spool.read).min(CHUNK as u64) as usize;
+        let len = (spool.written - spool.read).min(MAX_OPERATION as u64) as usize;
         if len == 0 {
             return;
         }
@@ -284,22 +284,37 @@ impl Spools {
 impl Spool {
     /// Whether everything that came has been passed on.
     fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && !self.writing && self.read == self.written
+        self.waiting.is_empty() && self.is_file_empty()
     }
 
-    /// Whether the reader waits for the little that is left of the file.
-    fn is_catching_up(&self) -> bool {
-        let stored = self.written - self.read;
-        self.unread < WINDOW && (self.reading || self.writing || stored > 0) && stored <= CATCH_UP
+    fn is_file_empty(&self) -> bool {
+        !self.writing && self.read == self.written
+    }
+
+    /// Whether its reader goes on reading, or would if the disk had given what is asked of it.
+    fn is_waited_for(&mut self, max_unread: u64, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        if self.reading && self.unread < WINDOW {
+            return true;
+        }
+        let is_last = self.written - self.read > max_unread / 2;
+        let Some(patience) = &mut self.patience else { return false };
+        !patience.is_over(if is_last { LAST_PATIENCE } else { PATIENCE }, app, waker, now)
     }
 }
 
 impl Patience {
-    fn is_over(&mut self, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
+    fn begin(app: &dyn Application) -> Self {
+        Patience { taken: app.taken(), until: None }
+    }
+
+    fn is_over(&mut self, length: Duration, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
         while self.until.is_none() {
-            // What was passed on may have been behind a batch that was being handed out.
+            // What was passed on may be behind a batch that is still being handed out.
             if app.is_idle() || app.taken() >= self.taken + 2 {
-                self.until = Some(now + PATIENCE);
+                self.until = Some(now + length);
             } else if app.wake_when_taken(app.taken(), waker) {
                 return false;
             }

@@ -27,7 +27,7 @@ impl Lingering {
         let pass = |event: TxEvent| app.event(self.slot, Event::Transaction(event));
         std::future::poll_fn(|cx| {
             mailbox.take(cx.waker(), |order| match order {
-                Order::Spool(report) => spools.on_report(report, pass),
+                Order::Spool(report) => spools.on_report(report, app, pass),
                 Order::Command(Command::Transaction(TxCommand::Consumed { key, bytes })) => {
                     spools.on_consumed(key, bytes, app, pass);
                 }

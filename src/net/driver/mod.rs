@@ -153,7 +153,7 @@ impl Driver {
         if more || std::mem::take(&mut self.fed) {
             cx.waker().wake_by_ref();
         }
-        self.arm(cx);
+        self.arm(cx, now);
         Poll::Pending
     }
 
@@ -389,12 +389,12 @@ impl Driver {
         }
     }
 
-    fn arm(&mut self, cx: &mut Context<'_>) {
+    fn arm(&mut self, cx: &mut Context<'_>, now: Instant) {
         let at = match self.stage {
             Stage::Finishing { by } => Some(by),
             _ => self.session.poll_timeout(),
         };
-        let spools = self.spools.as_ref().and_then(|spools| spools.poll_timeout());
+        let spools = self.spools.as_ref().and_then(|spools| spools.poll_timeout(now));
         let Some(at) = at.into_iter().chain(spools).min() else { return };
         // A timer that fires early costs less than moving it with every frame.
         if self.armed.is_some_and(|armed| armed <= at) {

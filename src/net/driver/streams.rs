@@ -37,7 +37,7 @@ impl Driver {
         let Some(spools) = &mut self.spools else { return };
         let (app, slot) = (self.server.app.as_ref(), self.slot);
         let mut failed = None;
-        spools.on_report(report, |event| {
+        spools.on_report(report, app, |event| {
             if let TxEvent::Ended { key, outcome: TxEnd::SpoolFailed, .. } = event {
                 failed = Some(key);
             }
@@ -112,7 +112,8 @@ impl Driver {
     pub(super) fn through_spool(&mut self, event: Event) -> Option<Event> {
         let Event::Transaction(event) = event else { return Some(event) };
         if matches!(event, TxEvent::Started { .. }) && self.spools.is_none() {
-            self.spools = Some(Box::new(Spools::new(self.mailbox.clone())));
+            let max_unread = self.server.session_config.max_unread;
+            self.spools = Some(Box::new(Spools::new(self.mailbox.clone(), max_unread)));
         }
         let Some(spools) = &mut self.spools else { return Some(Event::Transaction(event)) };
         spools.on_event(event, self.server.app.as_ref()).map(Event::Transaction)
