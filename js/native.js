@@ -28,5 +28,6 @@ export function createNativeServer(options, wake) {
  * @property {(buffer: Uint8Array) => number} read fills the buffer with records, returns how many bytes
  * @property {() => string} readText the payload of the next large record
  * @property {(buffer: Uint8Array) => void} readBytes the payload of the next large record
+ * @property {() => Buffer} readBuffer the payload of the next large record, where it lies
  * @property {() => void} flush hands over what was sent
  */

@@ -8,6 +8,9 @@ const CHUNK = 64 * 1024;
 /** Chunks handed out before other work of the event loop gets its turn. */
 const TURN = 8;
 
+/** Payloads from this size on are not copied: below it, a finalizer costs more. */
+const ADOPTED_FROM = 32 * 1024;
+
 const LARGE = 0x80;
 
 const ASCII = 0;
@@ -396,6 +399,7 @@ export class Records {
 
   /** @param {number} length */
   #largeBytes(length) {
+    if (length >= ADOPTED_FROM) return this.#native.readBuffer();
     const data = Buffer.allocUnsafeSlow(length);
     this.#native.readBytes(data);
     return data;

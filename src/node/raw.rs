@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use napi::bindgen_prelude::Object;
 use napi::{Env, JsValue, Result, check_status, sys};
 
@@ -27,17 +27,18 @@ pub(super) struct Ends {
 ///
 /// - `sendUtf8(slot, text)`, `sendError(slot, text)`, `sendBinary(slot, view)`: add an order
 /// - `read(buffer)`: fills the buffer with records, returns how many bytes
-/// - `readText()`, `readBytes(buffer)`: the payload of the next `LARGE` record
+/// - `readText()`, `readBytes(buffer)`, `readBuffer()`: the payload of the next `LARGE` record
 /// - `flush()`: hands the orders over
 pub(super) fn functions<'env>(env: &'env Env, ends: &Rc<Ends>) -> Result<Object<'env>> {
     let object = Object::new(env)?;
-    let functions: [(&str, sys::napi_callback); 7] = [
+    let functions: [(&str, sys::napi_callback); 8] = [
         ("sendUtf8", Some(send_utf8)),
         ("sendError", Some(send_error)),
         ("sendBinary", Some(send_binary)),
         ("read", Some(read)),
         ("readText", Some(read_text)),
         ("readBytes", Some(read_bytes)),
+        ("readBuffer", Some(read_buffer)),
         ("flush", Some(flush)),
     ];
     for (name, callback) in functions.into_iter().chain(transaction::FUNCTIONS) {
@@ -187,6 +188,40 @@ unsafe extern "C" fn read_bytes(env: sys::napi_env, info: sys::napi_callback_inf
         out[..length].copy_from_slice(&bytes[..length]);
     }
     ptr::null_mut()
+}
+
+/// A Buffer on the payload's own memory, where it has some of its own.
+unsafe extern "C" fn read_buffer(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: called by Node-API with the data of `add_function`.
+    let Some(([], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
+    let bytes = ends.log.next_large().unwrap_or_else(Bytes::new);
+    let mut value = ptr::null_mut();
+    let bytes = match bytes.try_into_mut() {
+        Ok(owned) => {
+            let mut owned = Box::new(owned);
+            let (data, length) = (owned.as_mut_ptr().cast(), owned.len());
+            let owned = Box::into_raw(owned);
+            // SAFETY: `data` is the memory of `owned`, which nobody else has and `release_bytes` frees.
+            let status = unsafe {
+                sys::napi_create_external_buffer(env, length, data, Some(release_bytes), owned.cast(), &mut value)
+            };
+            if status == sys::Status::napi_ok {
+                return value;
+            }
+            // SAFETY: the engine takes no foreign memory, so `owned` is still ours.
+            unsafe { Box::from_raw(owned) }.freeze()
+        }
+        Err(shared) => shared,
+    };
+    // SAFETY: data and length are those of `bytes`.
+    let status =
+        unsafe { sys::napi_create_buffer_copy(env, bytes.len(), bytes.as_ptr().cast(), ptr::null_mut(), &mut value) };
+    if status == sys::Status::napi_ok { value } else { fail(env) }
+}
+
+unsafe extern "C" fn release_bytes(_: sys::napi_env, _: *mut c_void, owned: *mut c_void) {
+    // SAFETY: `owned` is the box that `read_buffer` gave to this finalizer, called once.
+    drop(unsafe { Box::from_raw(owned.cast::<BytesMut>()) });
 }
 
 unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {

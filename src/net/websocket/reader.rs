@@ -15,6 +15,11 @@ use super::{INVALID_PAYLOAD, Incoming, TOO_BIG, UNSUPPORTED_DATA, Violation, blo
 /// Payloads from this size on get memory of their own, so that holding one never holds a block.
 const OWN_MEMORY: usize = 4096;
 
+/// After a frame from this size on, another is likely: no more than [`HEAD`] is read before its
+/// header, so that its payload is read to where it stays.
+const LARGE: usize = 32 << 10;
+const HEAD: usize = 2048;
+
 /// Longest payload of a control frame (RFC 6455, 5.5).
 const MAX_CONTROL: usize = 125;
 
@@ -24,6 +29,8 @@ pub(in crate::net) struct Reader {
     max_message: usize,
     /// The thread's block during a batch; between batches what is left of one, usually nothing.
     block: BytesMut,
+    /// Whether the last frame was a large one.
+    large: bool,
     /// A frame whose header is complete and whose payload is still coming.
     partial: Option<Partial>,
     /// The fragments so far of a message that comes in several frames.
@@ -48,7 +55,7 @@ enum Step {
 impl Reader {
     /// `early` is what came behind the upgrade request.
     pub(in crate::net) fn new(max_message: usize, early: &[u8]) -> Self {
-        Reader { max_message, block: BytesMut::from(early), partial: None, fragments: None }
+        Reader { max_message, block: BytesMut::from(early), large: false, partial: None, fragments: None }
     }
 
     /// Begins a batch: until [`Self::rest`] the thread's block belongs to this reader.
@@ -89,7 +96,9 @@ impl Reader {
                     if self.block.capacity() - self.block.len() < blocks::BLOCK / 4 {
                         self.block.reserve(blocks::BLOCK);
                     }
-                    ready!(pin!(io.read_buf(&mut self.block)).poll(cx))?
+                    let room = if self.large { HEAD } else { usize::MAX };
+                    let mut block = (&mut self.block).limit(room);
+                    ready!(pin!(io.read_buf(&mut block)).poll(cx))?
                 }
             };
             if read == 0 {
@@ -117,6 +126,7 @@ impl Reader {
         let header_length = cursor.position() as usize;
         let length = self.check(&header, length)?;
         self.block.advance(header_length);
+        self.large = length >= LARGE;
         if length < OWN_MEMORY && length <= self.block.len() {
             let payload = self.block.split_to(length);
             return self.on_frame(&header, payload).map(Some);
