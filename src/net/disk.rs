@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -18,12 +19,47 @@ pub(super) fn run(mailbox: Rc<Mailbox>, operation: impl FnOnce() -> Order + Send
     });
 }
 
+/// Buffers kept for reading, at most this many of at most this size.
+const SPARE_BUFFERS: usize = 8;
+const SPARE_SIZE: usize = 1 << 20;
+
+/// Buffers that were read into and are no longer used: filling fresh memory with zeros costs as much
+/// as reading.
+static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// Bytes that were read from a file; their memory is used again.
+struct Filled(Vec<u8>);
+
+impl AsRef<[u8]> for Filled {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.0);
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_BUFFERS && buffer.len() <= SPARE_SIZE {
+            spare.push(buffer);
+        }
+    }
+}
+
+/// A buffer of `len` bytes with anything in them.
+fn buffer(len: usize) -> Filled {
+    let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let mut buffer = spare.unwrap_or_default();
+    buffer.resize(len, 0);
+    Filled(buffer)
+}
+
 /// Exactly `len` bytes from position `at`; an error when the file is shorter.
 pub(super) fn read_at(file: &File, at: u64, len: usize) -> io::Result<Bytes> {
-    let mut bytes = vec![0; len];
+    let mut bytes = buffer(len);
     let mut filled = 0;
     while filled < len {
-        match read_some(file, at + filled as u64, &mut bytes[filled..]) {
+        match read_some(file, at + filled as u64, &mut bytes.0[filled..]) {
             Ok(0) => {
                 let text = format!("the source ended at byte {}", at + filled as u64);
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
@@ -33,7 +69,7 @@ pub(super) fn read_at(file: &File, at: u64, len: usize) -> io::Result<Bytes> {
             Err(error) => return Err(error),
         }
     }
-    Ok(bytes.into())
+    Ok(Bytes::from_owner(bytes))
 }
 
 /// Writes all of `bytes` at position `at`.

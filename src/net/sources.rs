@@ -13,7 +13,11 @@ use bytes::{Bytes, BytesMut};
 use super::disk;
 use super::sessions::{Mailbox, Order};
 use crate::protocol::{Behaviour, Text};
-use crate::session::{CHUNK, CREDIT, Command, Input, Session, TxCommand, TxEvent, TxKey};
+use crate::session::{Command, Input, Session, TxCommand, TxEvent, TxKey};
+
+/// Bytes of a file read at once for a push, and how far reading may be ahead of the socket.
+const READ: usize = 512 << 10;
+const AHEAD: usize = 3 * READ;
 
 /// An outgoing transaction as the application orders it.
 #[derive(Debug)]
@@ -197,7 +201,7 @@ impl Sources {
                 let entry = self.by_key.get_mut(&key)?;
                 match result {
                     Ok((file, start, end)) => {
-                        entry.state = State::File { file, next: start, end, credit: CREDIT, reading: false };
+                        entry.state = State::File { file, next: start, end, credit: AHEAD, reading: false };
                         self.begin(key, end - start, session, now);
                         self.feed(key, session, now);
                         None
@@ -322,12 +326,12 @@ impl Sources {
             let end = TxCommand::End { key };
             return session.handle(Input::Command(Command::Transaction(end)), now);
         }
-        if *credit == 0 {
+        let len = (*end - *next).min(READ as u64) as usize;
+        if *credit < len {
             return;
         }
         *reading = true;
         let (file, at) = (file.clone(), *next);
-        let len = (*end - *next).min((*credit).min(CHUNK) as u64) as usize;
         self.report_later(move || SourceReport::Read { key, result: disk::read_at(&file, at, len) });
     }
 

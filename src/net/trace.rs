@@ -32,10 +32,15 @@ impl Trace {
         }
     }
 
+    /// Whether frames are printed.
+    pub(super) fn frames(&self) -> bool {
+        self.session || self.ack
+    }
+
     /// Prints one frame in the sections it belongs to.
     #[inline]
     pub(super) fn frame(&self, direction: Direction, frame: &[u8]) {
-        if self.session || self.ack {
+        if self.frames() {
             self.print_frame(direction, frame);
         }
     }

@@ -215,6 +215,25 @@ impl Frame {
             Self::TxCancel { ack, tx_id } => transaction::encode_cancel(sid, *ack, *tx_id, out),
         }
     }
+
+    /// Appends the frame to `out` but for its payload, which is returned: it comes last. `None` for
+    /// frames that have none, or a text.
+    pub fn encode_head(&self, sid: u64, out: &mut BytesMut) -> Option<&Bytes> {
+        match self {
+            Self::Binary { ack, data } => {
+                base::encode_binary(sid, *ack, &Bytes::new(), out);
+                Some(data)
+            }
+            Self::TxChunk { tx_id, offset, data } => {
+                transaction::encode_chunk(sid, *tx_id, *offset, &Bytes::new(), out);
+                Some(data)
+            }
+            other => {
+                other.encode(sid, out);
+                None
+            }
+        }
+    }
 }
 
 /// Asserts that `frame` is these bytes after the sid, both ways, and that they number `len`.
@@ -227,6 +246,11 @@ fn assert_bytes(frame: Frame, after_sid: &[u8], len: usize) {
     let mut encoded = BytesMut::new();
     frame.encode(SID, &mut encoded);
     assert_eq!(&encoded[..], &expected[..]);
+
+    let mut head = BytesMut::new();
+    let payload = frame.encode_head(SID, &mut head);
+    head.extend_from_slice(payload.map_or(&[], |payload| &payload[..]));
+    assert_eq!(&head[..], &expected[..]);
     assert_eq!((encoded.len(), frame.encoded_len()), (len, len));
     assert_eq!(peek_sid(&encoded), Some(SID));
     assert_eq!(peek_type(&encoded), Some(frame.frame_type()));

@@ -33,6 +33,9 @@ use crate::session::{CloseReason, Command, Event, Input, Outcome, Role, Session,
 const READ_BATCH: usize = 256;
 const READ_BATCH_BYTES: usize = 256 << 10;
 
+/// The payload of frames from this size on is written from where it lies.
+const LARGE_FRAME: usize = 32 << 10;
+
 /// How long a socket may take to finish after its session is over.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -340,11 +343,16 @@ impl Driver {
                 None => break,
                 Some(Transmit::Frame(frame)) => {
                     self.figures.frames_tx += 1;
-                    self.writer.put(frame.encoded_len(), |out| {
-                        let start = out.len();
-                        frame.encode(sid, out);
-                        self.server.config.trace.frame(Direction::Out, &out[start..]);
-                    });
+                    let length = frame.encoded_len();
+                    if length < LARGE_FRAME || self.server.config.trace.frames() {
+                        self.writer.put(length, |out| {
+                            let start = out.len();
+                            frame.encode(sid, out);
+                            self.server.config.trace.frame(Direction::Out, &out[start..]);
+                        });
+                    } else {
+                        self.writer.put_large(length, |out| frame.encode_head(sid, out));
+                    }
                 }
                 Some(Transmit::Close(CloseReason { code, reason })) => self.writer.put_close(Some((code, &reason))),
             }

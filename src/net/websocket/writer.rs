@@ -1,7 +1,7 @@
 //! Writes a server's messages.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -23,10 +23,12 @@ const SPARE_MESSAGES: usize = 16;
 pub(in crate::net) struct Writer {
     /// Encoded and not yet taken by the socket. Between batches usually nothing.
     block: BytesMut,
+    /// The payload of the message put last, when it is too large to be copied. It follows the block.
+    payload: Bytes,
     /// For each message that is not written whole: where it ends in the stream of all bytes, and
     /// its length without header.
     messages: VecDeque<(u64, usize)>,
-    /// Bytes put into `block`, and taken out of it, since the connection began.
+    /// Bytes put, and taken by the socket, since the connection began.
     put: u64,
     written: u64,
     /// The latest ping not yet answered: a flood of them is answered once.
@@ -46,7 +48,7 @@ impl Writer {
     /// Ends a batch. What the socket did not take is kept together with the block: the thread gets
     /// another one.
     pub(in crate::net) fn rest(&mut self) {
-        if self.block.is_empty() {
+        if self.is_flushed() {
             blocks::return_writing(std::mem::take(&mut self.block));
             self.messages.shrink_to(SPARE_MESSAGES);
         }
@@ -55,7 +57,7 @@ impl Writer {
     /// Whether another message may be put before the socket takes what is there.
     #[inline]
     pub(in crate::net) fn has_room(&self) -> bool {
-        self.block.len() < blocks::BLOCK && !self.closed
+        self.block.len() < blocks::BLOCK && self.payload.is_empty() && !self.closed
     }
 
     /// Puts a binary message of `length` bytes, appended by `encode`.
@@ -65,6 +67,20 @@ impl Writer {
         self.put_header(OpCode::Data(Data::Binary), length);
         encode(&mut self.block);
         self.put += (self.block.len() - before) as u64;
+        self.messages.push_back((self.put, length));
+    }
+
+    /// Puts a binary message of `length` bytes, the first of which `encode` appends. The payload it
+    /// gives is the rest, and is written from where it lies.
+    pub(in crate::net) fn put_large<'a>(
+        &mut self,
+        length: usize,
+        encode: impl FnOnce(&mut BytesMut) -> Option<&'a Bytes>,
+    ) {
+        let before = self.block.len();
+        self.put_header(OpCode::Data(Data::Binary), length);
+        self.payload = encode(&mut self.block).cloned().unwrap_or_default();
+        self.put += (self.block.len() - before + self.payload.len()) as u64;
         self.messages.push_back((self.put, length));
     }
 
@@ -98,14 +114,23 @@ impl Writer {
         {
             self.put_control(Control::Pong, &pong);
         }
-        while !self.block.is_empty() {
-            let taken = ready!(Pin::new(&mut *io).poll_write(cx, &self.block))?;
+        while !self.is_flushed() {
+            let taken = if self.payload.is_empty() {
+                ready!(Pin::new(&mut *io).poll_write(cx, &self.block))?
+            } else {
+                let slices = [IoSlice::new(&self.block), IoSlice::new(&self.payload)];
+                ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices))?
+            };
             if taken == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.block.advance(taken);
             self.written += taken as u64;
+            let of_block = taken.min(self.block.len());
+            self.block.advance(of_block);
+            self.payload.advance(taken - of_block);
         }
+        // Its memory may be wanted for what comes next.
+        self.payload = Bytes::new();
         Pin::new(io).poll_flush(cx)
     }
 
@@ -126,15 +151,18 @@ impl Writer {
     /// Whether the socket has taken everything that was put.
     #[inline]
     pub(in crate::net) fn is_flushed(&self) -> bool {
-        self.block.is_empty()
+        self.block.is_empty() && self.payload.is_empty()
     }
 
     /// Whether the close frame has been put and taken.
     pub(in crate::net) fn close_is_out(&self) -> bool {
-        self.closed && self.block.is_empty()
+        self.closed && self.is_flushed()
     }
 
     fn put_control(&mut self, control: Control, payload: &[u8]) {
+        // It comes behind what was put before.
+        let pending = std::mem::take(&mut self.payload);
+        self.block.extend_from_slice(&pending);
         let before = self.block.len();
         self.put_header(OpCode::Control(control), payload.len());
         self.block.put_slice(payload);

@@ -21,6 +21,9 @@ use crate::session::sending::close_reason;
 /// Ranges that may wait in one pull.
 const MAX_RANGES: usize = 1024;
 
+/// Bytes of a range that are read at once.
+const READ: u64 = 512 << 10;
+
 /// Disjoint pieces in which a pull may have been sent.
 const MAX_PIECES: usize = 64 << 10;
 
@@ -244,7 +247,7 @@ impl Session {
             let Some(next) = waiting.pop_front() else { return };
             *current = next;
         }
-        let len = (current.1 - current.0).min(CHUNK as u64) as usize;
+        let len = (current.1 - current.0).min(READ) as usize;
         *reading = Some((current.0, len));
         let start = current.0;
         current.0 += len as u64;
