@@ -248,8 +248,9 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
     SetSecureContext(ssl: SSLOptions): void;
     /**
      * Ends the server without hurry, for a rolling deploy: it lets go of the port at once, closes each
-     * session gracefully once what was sent to it has been acknowledged, and is destroyed when all are
-     * gone or `timeoutMs` is over, whichever comes first. Resolves when that is done.
+     * session gracefully once what was sent to it has been acknowledged and its transactions are over,
+     * and is destroyed when all are gone or `timeoutMs` is over, whichever comes first. Resolves when
+     * that is done.
      * @param timeoutMs milliseconds, 0 to 2147483647. Default 10000.
      * A bad `timeoutMs` rejects with a `TypeError` or `RangeError`.
      */

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { CAMP } from "./support/product.mjs";
 import { Peer, Refused } from "./support/peer.mjs";
 import { echo, openPair, openSession, rejection, startServer, validator } from "./support/server.mjs";
+import { MIB, assertSameBytes, fetchRange, payload, readAll, sendChunks, sendFinish, takeStart } from "./support/streams.mjs";
 import { stall } from "./support/stall.mjs";
 import { test } from "./support/test.mjs";
 import { eventually, isPending, once, within } from "./support/wait.mjs";
@@ -172,6 +173,26 @@ test("Drain lets go of the port, waits for what is unacknowledged, then ends", a
   await within(drained, 5000, "Drain()");
   await busy.peer.closed;
   assert.equal(server.sessions.size, 0);
+});
+
+test("Drain lets transactions in both directions come to their end", async (t) => {
+  const running = await startServer(t);
+  const { session, peer } = await openSession(running);
+  const data = payload(3 * MIB);
+  peer.sendTxStart({ name: "upload" });
+  const upload = await session.transaction.WaitForStream("upload");
+  const down = session.transaction.Stream(data, { streamName: "download", behaviour: "pull" });
+  const { txId } = await takeStart(peer);
+  const drained = running.server.Drain(10_000);
+  await eventually(() => running.server.address() === null);
+  await sendChunks(peer, 0, data);
+  sendFinish(peer, 0);
+  assertSameBytes(await readAll(upload), data, "upload");
+  assert.ok(await isPending(drained));
+  assertSameBytes(await fetchRange(peer, txId, 0, data.length), data, "download");
+  await down;
+  await within(drained, 5000, "Drain()");
+  assert.equal(peer.of("BYE")[0].reason, "Server shutdown.");
 });
 
 test("Drain ends all the same when its time is over", async (t) => {

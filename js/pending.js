@@ -89,6 +89,11 @@ export class PendingSends {
     this.reject(this.#first, (this.#next - this.#first) >>> 0, error);
   }
 
+  /** Whether no send waits. */
+  get isSettled() {
+    return this.#promises.every((promise) => promise === undefined);
+  }
+
   /** Resolves once every send so far is settled, whichever way. */
   settled() {
     return Promise.allSettled(this.#promises.filter((promise) => promise !== undefined));

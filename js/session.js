@@ -175,14 +175,18 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   }
 
   /**
-   * Closes once what was sent so far has been acknowledged, or given up.
+   * Closes once what was sent has been acknowledged, or given up, and transactions are over.
    *
    * @internal
    * @param {string} reason
    */
   async _drain(reason) {
-    if (this._sendsWait) await this._whenSent();
-    await this.#pending?.settled();
+    for (let busy = true; busy;) {
+      if (this._sendsWait) await this._whenSent();
+      await this.#pending?.settled();
+      await this.#transaction?._whenIdle();
+      busy = this._sendsWait || !(this.#pending?.isSettled ?? true);
+    }
     await this.Close(reason);
   }
 

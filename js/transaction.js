@@ -1,18 +1,12 @@
 // The `transaction` namespace of a session: byte streams in both directions.
 import { EventEmitter } from "node:events";
-import { incomingError, outgoingError, rejected, sessionClosed, transactionOver, waitTimeout, streamCancelled } from "./errors.js";
+import { Arrivals } from "./arrivals.js";
+import { incomingError, outgoingError, rejected, sessionClosed, transactionOver, streamCancelled } from "./errors.js";
 import { readStreamOptions, readWaitOptions, streamName } from "./options.js";
 import { CAMPReadable, checkRange } from "./readable.js";
 import { Transfer, openOrder, openSource } from "./sources.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
-
-/** Milliseconds that a stream nobody has asked for is kept. */
-const KEPT_MS = 10000;
-
-/** Bounds of what is kept at once for a session: streams, and bytes at which no more streams are. */
-const KEPT_MAX = 1024;
-const KEPT_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Outcome of transactions that went well, either way, as the native side numbers them. */
 const DONE = 0;
@@ -41,6 +35,8 @@ export class CAMPTransaction extends EventEmitter {
   /** Keys of those that came whole and are read after the session's end. @type {Set<number>} */
   #outliving = new Set();
   #arrivals = new Arrivals();
+  /** Called once no transaction is under way. @type {(() => void)[]} */
+  #onIdle = [];
   #wire;
 
   /** @param {Session} session */
@@ -52,7 +48,7 @@ export class CAMPTransaction extends EventEmitter {
     this.#wire = {
       consumed: (key, bytes) => this.#orderOfIncoming(key, (native, slot) => native.txConsumed(slot, key, bytes)),
       refuse: (key) => {
-        this.#incoming.delete(key);
+        this.#forget(this.#incoming, key);
         this.#orderOfIncoming(key, (native, slot) => native.txRefuse(slot, key));
       },
       fetch: (key, start, end) => {
@@ -92,7 +88,7 @@ export class CAMPTransaction extends EventEmitter {
       data: (bytes) => this.#order((native, slot) => native.txData(slot, key, bytes)),
       end: () => this.#order((native, slot) => native.txEnd(slot, key)),
       abort: () => this.#order((native, slot) => native.txAbort(slot, key)),
-      over: () => this.#transfers.delete(key),
+      over: () => this.#forget(this.#transfers, key),
     }, signal);
     this.#transfers.set(key, transfer);
     return transfer.promise;
@@ -186,7 +182,7 @@ export class CAMPTransaction extends EventEmitter {
     const readable = this.#incoming.get(key);
     if (readable === undefined) return;
     const { txId } = readable;
-    this.#incoming.delete(key);
+    this.#forget(this.#incoming, key);
     if (outcome !== DONE) return readable._fail(incomingError(outcome, this.#session.sid, txId, expected, received));
     readable._finish();
     if (this.listenerCount("tx-finish") > 0) this.#emit("tx-finish", txId);
@@ -198,6 +194,15 @@ export class CAMPTransaction extends EventEmitter {
    */
   _outlives(key) {
     this.#outliving.add(key);
+  }
+
+  /**
+   * @internal Resolves once no transaction is under way, in either direction.
+   * @returns {Promise<void>}
+   */
+  _whenIdle() {
+    if (this.#transfers.size + this.#incoming.size === 0) return Promise.resolve();
+    return new Promise((resolve) => { this.#onIdle.push(resolve); });
   }
 
   /** @internal */
@@ -244,7 +249,7 @@ export class CAMPTransaction extends EventEmitter {
     for (const transfer of [...this.#transfers.values()]) transfer.settle(error);
     for (const [key, readable] of this.#incoming) {
       if (this.#outliving.has(key)) continue;
-      this.#incoming.delete(key);
+      this.#forget(this.#incoming, key);
       readable._fail(error);
     }
     this.#arrivals.end(error);
@@ -258,6 +263,16 @@ export class CAMPTransaction extends EventEmitter {
     this.#outliving.clear();
     for (const readable of this.#incoming.values()) readable._fail(error);
     this.#incoming.clear();
+  }
+
+  /**
+   * @param {Map<number, unknown>} transactions
+   * @param {number} key
+   */
+  #forget(transactions, key) {
+    transactions.delete(key);
+    if (this.#transfers.size + this.#incoming.size > 0) return;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 
   /**
@@ -289,138 +304,5 @@ export class CAMPTransaction extends EventEmitter {
     } catch (error) {
       this.#session._server._onListenerError(error, event, this.#session);
     }
-  }
-}
-
-/**
- * @typedef {{ name: string, readable: CAMPReadable, timer: NodeJS.Timeout }} Kept
- * @typedef {{ name: string, take: (readable: CAMPReadable) => void, giveUp: (reason: unknown) => void }} Waiter
- */
-
-/** Brings together the streams that arrive and those who wait for them, by name and in order. */
-class Arrivals {
-  /** @type {Queues<Kept>} */
-  #kept = new Queues();
-  /** @type {Queues<Waiter>} */
-  #waiters = new Queues();
-  /** @type {Error | undefined} */
-  #ended;
-
-  /**
-   * @param {string} name
-   * @param {CAMPReadable} readable
-   */
-  offer(name, readable) {
-    const waiter = this.#waiters.first(name);
-    if (waiter !== undefined) return waiter.take(readable);
-    if (this.#isFull()) {
-      readable.destroy();
-      return;
-    }
-    const giveUp = () => {
-      this.#kept.remove(kept);
-      readable.destroy();
-    };
-    /** @type {Kept} */
-    const kept = { name, readable, timer: setTimeout(giveUp, KEPT_MS).unref() };
-    this.#kept.add(kept);
-  }
-
-  /**
-   * @param {string} name
-   * @param {number} timeoutMs
-   * @param {AbortSignal} [signal]
-   * @returns {Promise<CAMPReadable>}
-   */
-  wait(name, timeoutMs, signal) {
-    for (let kept = this.#kept.first(name); kept !== undefined; kept = this.#kept.first(name)) {
-      clearTimeout(kept.timer);
-      this.#kept.remove(kept);
-      // One that was cancelled before anybody asked is not worth having.
-      if (!kept.readable._hasFailed) return Promise.resolve(kept.readable);
-    }
-    if (this.#ended !== undefined) return rejected(this.#ended);
-    /** @type {Promise<CAMPReadable>} */
-    const promise = new Promise((resolve, reject) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-        this.#waiters.remove(waiter);
-      };
-      /** @type {Waiter} */
-      const waiter = {
-        name,
-        take: (readable) => {
-          done();
-          resolve(readable);
-        },
-        giveUp: (reason) => {
-          done();
-          reject(reason);
-        },
-      };
-      const onAbort = () => waiter.giveUp(signal?.reason);
-      const timer = timeoutMs === Infinity ? undefined : setTimeout(() => waiter.giveUp(waitTimeout()), timeoutMs);
-      signal?.addEventListener("abort", onAbort, { once: true });
-      this.#waiters.add(waiter);
-    });
-    promise.catch(() => {});
-    return promise;
-  }
-
-  /**
-   * No more streams arrive. Those that arrived whole can still be asked for.
-   *
-   * @param {Error} error
-   */
-  end(error) {
-    this.#ended = error;
-    for (const waiter of this.#waiters.items) waiter.giveUp(error);
-    for (const kept of this.#kept.items) {
-      if (!kept.readable._hasFailed) continue;
-      clearTimeout(kept.timer);
-      this.#kept.remove(kept);
-    }
-  }
-
-  #isFull() {
-    const { items } = this.#kept;
-    if (items.size >= KEPT_MAX) return true;
-    let bytes = 0;
-    for (const { readable } of items) bytes += readable._held;
-    return bytes >= KEPT_BYTES_MAX;
-  }
-}
-
-/**
- * First in, first out, for each name.
- *
- * @template {{ name: string }} T
- */
-class Queues {
-  /** All of them. @type {Set<T>} */
-  items = new Set();
-  /** @type {Map<string, Set<T>>} */
-  #byName = new Map();
-
-  /** @param {T} item */
-  add(item) {
-    this.items.add(item);
-    const queue = this.#byName.get(item.name);
-    if (queue === undefined) this.#byName.set(item.name, new Set([item]));
-    else queue.add(item);
-  }
-
-  /** @param {T} item */
-  remove(item) {
-    this.items.delete(item);
-    const queue = this.#byName.get(item.name);
-    queue?.delete(item);
-    if (queue?.size === 0) this.#byName.delete(item.name);
-  }
-
-  /** @param {string} name */
-  first(name) {
-    return this.#byName.get(name)?.values().next().value;
   }
 }

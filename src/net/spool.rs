@@ -32,7 +32,7 @@ const MAX_OPERATION: usize = 1 << 20;
 /// A reader who has taken something this lately is waited for.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// The same, when half of what may be stored is stored: the alternative will be to give up.
+/// The same, when half of what may be kept back is: the alternative will be to give up.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Smaller pieces are copied when they have to wait: they must not keep alive what they came with.
@@ -59,6 +59,8 @@ pub(super) struct Spools {
 struct Spool {
     /// Bytes passed on and not yet consumed.
     unread: usize,
+    /// Bytes kept back, in the file, on the way there and in `waiting`.
+    kept: u64,
     /// What is next behind the file, in order.
     waiting: VecDeque<Bytes>,
     /// The reader's time to go on reading, while something is kept back.
@@ -129,6 +131,7 @@ impl Spools {
                     spool.patience = Some(Patience::begin(app));
                 }
                 self.waiting += data.len();
+                spool.kept += data.len() as u64;
                 spool.waiting.push_back(if data.len() < SMALL { Bytes::copy_from_slice(&data) } else { data });
                 self.write(key);
                 None
@@ -181,6 +184,7 @@ impl Spools {
                 spool.reading = false;
                 result.map(|mut data| {
                     spool.read += data.len() as u64;
+                    spool.kept -= data.len() as u64;
                     spool.unread += data.len();
                     spool.patience = Some(Patience::begin(app));
                     while !data.is_empty() {
@@ -219,6 +223,7 @@ impl Spools {
             && let Some(data) = spool.waiting.pop_front()
         {
             self.waiting -= data.len();
+            spool.kept -= data.len() as u64;
             spool.unread += data.len();
             pass(TxEvent::Chunk { key, data });
         }
@@ -299,7 +304,7 @@ impl Spool {
         if self.reading && self.unread < WINDOW {
             return true;
         }
-        let is_last = self.written - self.read > max_unread / 2;
+        let is_last = self.kept > max_unread / 2;
         let Some(patience) = &mut self.patience else { return false };
         !patience.is_over(if is_last { LAST_PATIENCE } else { PATIENCE }, app, waker, now)
     }
