@@ -26,8 +26,8 @@ const WINDOW: usize = 1 << 20;
 /// Bytes that may wait for the disk before the socket is no longer read.
 const MAX_WAITING: usize = 4 << 20;
 
-/// Bytes written to the file, or read from it, at once.
-const MAX_OPERATION: usize = 1 << 20;
+/// Bytes written to the file at once.
+const MAX_WRITE: usize = 1 << 20;
 
 /// A reader who has taken something this lately is waited for.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -84,7 +84,7 @@ struct Spool {
 struct Patience {
     /// How often the application had taken what was passed on, at the begin.
     taken: u64,
-    until: Option<Instant>,
+    since: Option<Instant>,
 }
 
 impl Spools {
@@ -111,7 +111,9 @@ impl Spools {
 
     /// When [`Self::can_take`] is to be asked again at the latest.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.by_key.values().filter_map(|spool| spool.patience?.until).filter(|until| *until > now).min()
+        let ends =
+            self.by_key.values().filter_map(|spool| Some(spool.patience?.since? + spool.deserved(self.max_unread)));
+        ends.filter(|end| *end > now).min()
     }
 
     /// Lets an event of an incoming transaction pass, or keeps it for later.
@@ -247,7 +249,7 @@ impl Spools {
             return;
         }
         let (mut pieces, mut bytes) = (Vec::new(), 0);
-        while bytes < MAX_OPERATION
+        while bytes < MAX_WRITE
             && let Some(data) = spool.waiting.pop_front()
         {
             bytes += data.len();
@@ -272,7 +274,8 @@ impl Spools {
     fn read(&mut self, key: TxKey) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
         let (false, true, Some(file)) = (spool.reading, spool.unread < WINDOW, &spool.file) else { return };
-        let len = (spool.written - spool.read).min(MAX_OPERATION as u64) as usize;
+        let room = (WINDOW - spool.unread).max(CHUNK);
+        let len = (spool.written - spool.read).min(room as u64) as usize;
         if len == 0 {
             return;
         }
@@ -292,6 +295,11 @@ impl Spool {
         self.waiting.is_empty() && self.is_file_empty()
     }
 
+    /// How long its reader is waited for.
+    fn deserved(&self, max_unread: u64) -> Duration {
+        if self.kept > max_unread / 2 { LAST_PATIENCE } else { PATIENCE }
+    }
+
     fn is_file_empty(&self) -> bool {
         !self.writing && self.read == self.written
     }
@@ -304,26 +312,25 @@ impl Spool {
         if self.reading && self.unread < WINDOW {
             return true;
         }
-        let is_last = self.kept > max_unread / 2;
-        let Some(patience) = &mut self.patience else { return false };
-        !patience.is_over(if is_last { LAST_PATIENCE } else { PATIENCE }, app, waker, now)
+        let length = self.deserved(max_unread);
+        self.patience.as_mut().is_some_and(|patience| !patience.is_over(length, app, waker, now))
     }
 }
 
 impl Patience {
     fn begin(app: &dyn Application) -> Self {
-        Patience { taken: app.taken(), until: None }
+        Patience { taken: app.taken(), since: None }
     }
 
     fn is_over(&mut self, length: Duration, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
-        while self.until.is_none() {
+        while self.since.is_none() {
             // What was passed on may be behind a batch that is still being handed out.
             if app.is_idle() || app.taken() >= self.taken + 2 {
-                self.until = Some(now + length);
+                self.since = Some(now);
             } else if app.wake_when_taken(app.taken(), waker) {
                 return false;
             }
         }
-        self.until.is_some_and(|until| until <= now)
+        self.since.is_some_and(|since| since + length <= now)
     }
 }
