@@ -48,6 +48,14 @@ impl Mailbox {
         }
     }
 
+    /// Gives back the memory of an empty mailbox.
+    pub(super) fn trim(&self) {
+        let mut orders = self.orders.borrow_mut();
+        if orders.is_empty() {
+            *orders = Vec::new();
+        }
+    }
+
     /// Hands the orders to `each`, and remembers whom to wake for the next.
     #[inline]
     pub(super) fn take(&self, waker: &Waker, mut each: impl FnMut(Order)) {

@@ -40,6 +40,11 @@ impl Acks {
         Acks { first: 0, entries: VecDeque::new(), timeout }
     }
 
+    /// Gives back the memory if nothing waits.
+    pub(super) fn trim_idle(&mut self) {
+        super::trim(&mut self.entries);
+    }
+
     /// The number of the next frame, whose ACK somebody waits for.
     #[inline]
     pub(super) fn track(&mut self, frame: Tracked) -> u32 {

@@ -202,6 +202,14 @@ impl Session {
         self.outbox.is_paused()
     }
 
+    /// Gives back what memory its queues keep: for a session that may be idle for long.
+    pub fn trim(&mut self) {
+        trim(&mut self.events);
+        trim(&mut self.backlog);
+        self.outbox.trim();
+        self.acks.trim_idle();
+    }
+
     /// The session id.
     pub fn sid(&self) -> u64 {
         self.sid
@@ -221,5 +229,12 @@ impl Session {
             bytes_tx: self.bytes_tx,
             ack_timeouts: self.ack_timeouts,
         }
+    }
+}
+
+/// Frees the memory of an empty queue.
+fn trim<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() {
+        *queue = VecDeque::new();
     }
 }

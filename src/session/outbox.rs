@@ -93,6 +93,13 @@ impl Outbox {
         }
     }
 
+    /// Gives back the memory of queues that are empty.
+    pub(super) fn trim(&mut self) {
+        super::trim(&mut self.committed);
+        super::trim(&mut self.waiting);
+        super::trim(&mut self.unwritten);
+    }
+
     /// Queues a control frame.
     #[inline]
     pub(super) fn push_control(&mut self, frame: Outgoing) {

@@ -66,6 +66,9 @@ pub(super) struct Driver {
     fed: bool,
     /// Whether writing was put off by one turn of the event loop.
     deferred: bool,
+    /// Whether the memory of queues is to be given back at the end of this turn: after the begin, and
+    /// after each heartbeat, for the session may be idle for long.
+    trim: bool,
     /// The application was told of the end.
     reported_closed: bool,
 }
@@ -118,24 +121,29 @@ impl Driver {
             stage: Stage::Open,
             fed: false,
             deferred: false,
+            trim: false,
             reported_closed: false,
         }
     }
 
     /// Runs until the connection is gone.
-    pub(super) async fn run(mut self) {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
-        if let (Some(lingering), Some(spools)) = (self.lingering.take(), self.spools.take()) {
-            let mailbox = self.mailbox.clone();
-            drop(self);
-            lingering.serve(mailbox, spools).await;
-        }
+    ///
+    /// Not an `async fn`: that would keep room for the driver twice.
+    pub(super) fn run(mut self) -> impl Future<Output = ()> {
+        std::future::poll_fn(move |cx| {
+            ready!(self.poll(cx));
+            if let (Some(lingering), Some(spools)) = (self.lingering.take(), self.spools.take()) {
+                tokio::task::spawn_local(lingering.serve(self.mailbox.clone(), spools));
+            }
+            Poll::Ready(())
+        })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
         if self.armed.is_some_and(|at| at <= now) {
             self.armed = None;
+            self.trim = true;
             self.session.handle(Input::Timeout, now);
         }
         let ordered = self.take_orders(cx, now);
@@ -155,6 +163,12 @@ impl Driver {
         }
         if more || std::mem::take(&mut self.fed) {
             cx.waker().wake_by_ref();
+        }
+        if self.trim && !self.deferred {
+            self.trim = false;
+            self.session.trim();
+            self.writer.trim();
+            self.mailbox.trim();
         }
         self.arm(cx, now);
         Poll::Pending
@@ -283,6 +297,7 @@ impl Driver {
                     let trace = self.server.config.trace;
                     trace.backpressure(self.session.sid(), format_args!("dropped {kind:?} of {bytes} bytes"));
                 }
+                Event::Connected => self.trim = true,
                 Event::Closed(_) => {
                     self.keep_finished_streams();
                     self.server.sessions.end(self.session.sid());

@@ -54,6 +54,13 @@ impl Writer {
         }
     }
 
+    /// Gives back what memory an idle connection does not need.
+    pub(in crate::net) fn trim(&mut self) {
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+        }
+    }
+
     /// Whether another message may be put before the socket takes what is there.
     #[inline]
     pub(in crate::net) fn has_room(&self) -> bool {
