@@ -25,7 +25,8 @@ export function createNativeServer(options, wake) {
  * @property {(slot: number, text: string) => void} sendUtf8
  * @property {(slot: number, text: string) => void} sendError
  * @property {(slot: number, bytes: Uint8Array) => void} sendBinary
- * @property {(buffer: Uint8Array) => number} read fills the buffer with records, returns how many bytes
+ * @property {(buffer: Uint8Array, stays: boolean) => number} read fills the buffer with records, returns how many
+ *   bytes; without any, and unless the caller stays awake, the next ones wake it
  * @property {() => string} readText the payload of the next large record
  * @property {(buffer: Uint8Array) => void} readBytes the payload of the next large record
  * @property {() => Buffer} readBuffer the payload of the next large record, where it lies

@@ -58,6 +58,11 @@ const floats = new Float64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
 
 const longs = new BigInt64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
 
+/** What a dispatch has found. */
+export const NOTHING = 0;
+export const SOME = 1;
+export const MORE = 2;
+
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 /** @typedef {import("./native.js").NativeFunctions} NativeFunctions */
 
@@ -99,19 +104,22 @@ export class Records {
   }
 
   /**
-   * Hands out what there is. True: there may be more, and nothing else will say so.
+   * Hands out what there is.
+   *
+   * @param {boolean} stays whether the caller comes back by itself
+   * @returns {number} NOTHING, SOME, or MORE: there may be more, and nothing else will say so
    */
-  dispatch() {
+  dispatch(stays) {
     for (let turn = 0; turn < TURN; turn++) {
-      const bytes = this.#native.read(chunk);
-      if (bytes === 0) return false;
+      const bytes = this.#native.read(chunk, stays);
+      if (bytes === 0) return turn === 0 ? NOTHING : SOME;
       this.#dispatchChunk(bytes);
       // What follows a new session comes in a turn of its own: `await once(server, "session")`
       // continues before that session's first event.
       if (this.#sessionOpened) break;
     }
     this.#sessionOpened = false;
-    return true;
+    return MORE;
   }
 
   /** @param {number} bytes */

@@ -1,12 +1,13 @@
 // The server: listens, validates clients, and owns their sessions.
 import { EventEmitter } from "node:events";
+import { BusyPoll } from "./busy-poll.js";
 import { refusedChannel, sessionChannel } from "./diagnostics.js";
 import { CAMPError } from "./errors.js";
 import { Extensions } from "./extensions.js";
 import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
 import { number, policyName, readOptions, readSsl } from "./options.js";
-import { Records } from "./records.js";
+import { MORE, NOTHING, Records } from "./records.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
 import { prometheusText, serverStats } from "./stats.js";
@@ -46,6 +47,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   #dispatching = false;
   #flush;
   #dispatch;
+  #busy;
 
   /**
    * @internal
@@ -65,6 +67,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#flush = () => this.#flushNow();
     this.#dispatch = () => this.#dispatchNow();
     this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
+    this.#busy = new BusyPoll(settings.busyPollUs);
     this._native = createNativeServer(settings, this.#dispatch);
     this._extensions = new Extensions(this);
     /** A bit for each kind of message that has send hooks. */
@@ -230,7 +233,10 @@ export class CAMPWebsocketServer extends EventEmitter {
   #dispatchNow() {
     this.#dispatching = true;
     try {
-      if (this.#records.dispatch()) setImmediate(this.#dispatch);
+      const busy = this.#busy.goesOn;
+      const found = this.#records.dispatch(busy);
+      if (found !== NOTHING) this.#busy.onActivity();
+      if (busy || found === MORE) setImmediate(this.#dispatch);
     } finally {
       this.#dispatching = false;
       this.#flushNow();

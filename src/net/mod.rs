@@ -4,6 +4,7 @@
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
 mod bridge;
+mod busy;
 mod counters;
 mod disk;
 mod driver;

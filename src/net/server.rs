@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 
+use super::busy::BusyPoll;
 use super::counters::Counters;
 use super::handover::{HttpCommand, HttpConnections, HttpEvent, HttpId, Interest};
 use super::hooks::SharedHooks;
@@ -53,6 +54,8 @@ pub struct ServerConfig {
     pub max_header_bytes: usize,
     /// Payload bytes of one session the application may leave untaken before its socket is no longer read.
     pub max_inbound_bytes: usize,
+    /// How long the I/O thread looks for work after the last before it sleeps; zero: not at all.
+    pub busy_poll: Duration,
     /// What its sessions have in common.
     pub session: Config,
     /// Which messages are [`Event::Held`].
@@ -133,6 +136,7 @@ pub struct Server {
     pub(super) app: Box<dyn Application>,
     pub(super) sessions: Sessions,
     pub(super) http: HttpConnections,
+    pub(super) busy: BusyPoll,
     validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
     next_upgrade: Cell<UpgradeId>,
     /// Sessions that are over but for streams still being read.
@@ -152,6 +156,7 @@ impl Server {
     pub fn start(config: ServerConfig, app: impl Application + 'static) -> Rc<Server> {
         let server = Rc::new(Server {
             session_config: Rc::new(config.session.clone()),
+            busy: BusyPoll::start(config.busy_poll),
             config,
             app: Box::new(app),
             sessions: Sessions::default(),

@@ -202,11 +202,11 @@ impl LogReader {
     }
 
     /// Copies whole records into `out`, as many as fit up to the next stop, and returns their length. 0: there is
-    /// nothing, and the next commit wakes.
-    pub(super) fn read(&self, out: &mut [u8]) -> usize {
+    /// nothing, and the next commit wakes, unless the caller says that it `stays` awake.
+    pub(super) fn read(&self, out: &mut [u8], stays: bool) -> usize {
         let mut reading = self.batch.borrow_mut();
         if reading.at == reading.batch.records.len() {
-            self.take(&mut reading);
+            self.take(&mut reading, stays);
         }
         let Reading { batch, at } = &mut *reading;
         let stop = batch.stops.pop_front();
@@ -228,7 +228,7 @@ impl LogReader {
         self.batch.borrow_mut().batch.large.pop_front()
     }
 
-    fn take(&self, reading: &mut Reading) {
+    fn take(&self, reading: &mut Reading, stays: bool) {
         reading.at = 0;
         reading.batch.records.clear();
         reading.batch.records.shrink_to(1 << 20);
@@ -239,7 +239,7 @@ impl LogReader {
         committed.batch.large_bytes = 0;
         self.log.size.store(0, Ordering::Relaxed);
         self.log.taken.fetch_add(1, Ordering::Release);
-        committed.awake = !reading.batch.records.is_empty();
+        committed.awake = stays || !reading.batch.records.is_empty();
         let waiting = std::mem::take(&mut committed.waiting);
         drop(committed);
         for waker in waiting {

@@ -44,6 +44,8 @@ pub struct NativeOptions {
     pub max_transactions: f64,
     /// `maxSpoolBytes`
     pub max_spool_bytes: f64,
+    /// `busyPollUs`
+    pub busy_poll_us: f64,
     /// `backpressure.highWaterMark`
     pub high_water_mark: f64,
     /// `backpressure.lowWaterMark`
@@ -82,6 +84,7 @@ impl NativeOptions {
             handshake_timeout: millis(self.handshake_timeout_ms),
             max_header_bytes: size(self.max_header_bytes),
             max_inbound_bytes: size(self.max_inbound_bytes),
+            busy_poll: Duration::from_micros(self.busy_poll_us as u64),
             session: Config {
                 keep_alive: millis(self.keep_alive_interval_ms),
                 ack_timeout: millis(self.ack_timeout_ms),

@@ -26,7 +26,8 @@ pub(super) struct Ends {
 /// An object with the functions bound to `ends`.
 ///
 /// - `sendUtf8(slot, text)`, `sendError(slot, text)`, `sendBinary(slot, view)`: add an order
-/// - `read(buffer)`: fills the buffer with records, returns how many bytes
+/// - `read(buffer, stays)`: fills the buffer with records, returns how many bytes; without any, and unless the
+///   caller stays awake, the next ones wake it
 /// - `readText()`, `readBytes(buffer)`, `readBuffer()`: the payload of the next `LARGE` record
 /// - `flush()`: hands the orders over
 pub(super) fn functions<'env>(env: &'env Env, ends: &Rc<Ends>) -> Result<Object<'env>> {
@@ -148,11 +149,20 @@ unsafe extern "C" fn send_binary(env: sys::napi_env, info: sys::napi_callback_in
 
 unsafe extern "C" fn read(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: called by Node-API with the data of `add_function`.
-    let Some(([buffer], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
+    let Some(([buffer, stays], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
     let Some((data, length)) = buffer_of(env, buffer) else { return fail(env) };
+    let mut awake = false;
+    // SAFETY: Node-API checks that `stays` is a boolean.
+    if unsafe { sys::napi_get_value_bool(env, stays, &mut awake) } != sys::Status::napi_ok {
+        return fail(env);
+    }
     // SAFETY: as for `send_binary`; the buffer's memory was initialised by the engine.
     let out = unsafe { std::slice::from_raw_parts_mut(data, length) };
-    let read = ends.log.read(out);
+    let read = ends.log.read(out, awake);
+    if awake && read == 0 {
+        // Whoever shares this core goes first.
+        std::thread::yield_now();
+    }
     let mut value = ptr::null_mut();
     // SAFETY: `value` receives a number of this scope.
     unsafe { sys::napi_create_uint32(env, read as u32, &mut value) };

@@ -149,6 +149,9 @@ impl Driver {
         let ordered = self.take_orders(cx, now);
         let more = self.read(cx, now);
         let delivered = self.deliver(now);
+        if ordered || delivered {
+            self.server.busy.on_activity(now);
+        }
         // The application often answers at once: then its answer and the ACKs are one write.
         self.deferred = delivered && !ordered && !self.deferred;
         if self.deferred {
