@@ -1,4 +1,5 @@
 // The extensions of a server: who is registered, and the running of their hooks.
+import { types } from "node:util";
 import { debugSection } from "./options.js";
 
 /** @typedef {import("../index.js").ICAMPExtension} Extension */
@@ -14,7 +15,6 @@ export const ERROR = 2;
 
 const SEND_HOOKS = /** @type {const} */ (["before_send_utf8", "before_send_binary", "before_send_error"]);
 const RECEIVE_HOOKS = /** @type {const} */ (["on_receive_utf8", "on_receive_binary", "on_receive_error"]);
-const EVENTS = ["message-utf8", "message-binary", "message-error"];
 const CALLBACKS = /** @type {const} */ (["on_register", "on_unregister", ...SEND_HOOKS, ...RECEIVE_HOOKS]);
 
 /** Bits of the native side's mask below the number of a set. */
@@ -115,24 +115,20 @@ export class Extensions {
   }
 
   /**
-   * Runs the receive hooks of a message that the native side holds, lets go of it, and emits it.
+   * Runs the receive hooks of a message in the same way.
    *
    * @param {Session} session
    * @param {number} set the number of the hooks it met on arrival
    * @param {number} kind
-   * @param {string | Buffer} message
+   * @param {Box} box
+   * @param {(passed: boolean) => void} done
    */
-  receive(session, set, kind, message) {
-    const name = /** @type {HookName} */ (RECEIVE_HOOKS[kind]);
+  runReceive(session, set, kind, box, done) {
     const { receive } = this.#sets.get(set) ?? this.#current;
-    const box = { value: message };
+    const name = /** @type {HookName} */ (RECEIVE_HOOKS[kind]);
     new Run(/** @type {Extension[]} */ (receive[kind]), name, session, kind, box, this.#report, (passed) => {
-      // The slot of a session that has ended may be another's.
-      if (session._closed) return;
-      this.#server._native.verdict(session._slot);
-      this.#server._schedule();
-      if (passed) session._emit(/** @type {string} */ (EVENTS[kind]), box.value);
-      else this.#trace(String(session.sid), `${name} suppressed a message`);
+      if (!passed) this.#trace(String(session.sid), `${name} suppressed a message`);
+      done(passed);
     }).next(0);
   }
 
@@ -224,12 +220,12 @@ class Run {
       try {
         verdict = /** @type {any} */ (extension[this.#name])?.(this.#session, this.#box);
         if (typeof verdict?.then === "function") {
-          Promise.resolve(verdict).then(
-            (settled) => settled,
-            (error) => this.#failed(error, extension),
-          ).then((settled) => {
-            if (this.#settle(settled, good, extension)) this.next(i + 1);
-          });
+          // A thenable of other making may call back more than once, or at once: a promise does not.
+          const promise = types.isPromise(verdict) ? verdict : Promise.resolve(verdict);
+          promise.then(
+            (settled) => this.#goOn(settled, good, i),
+            (error) => this.#goOn(this.#failed(error, extension), good, i),
+          );
           return;
         }
       } catch (error) {
@@ -238,6 +234,15 @@ class Run {
       if (!this.#settle(verdict, good, extension)) return;
     }
     this.#done(true);
+  }
+
+  /**
+   * @param {unknown} verdict
+   * @param {unknown} good
+   * @param {number} index of the hook that gave it
+   */
+  #goOn(verdict, good, index) {
+    if (this.#settle(verdict, good, /** @type {Extension} */ (this.#extensions[index]))) this.next(index + 1);
   }
 
   /**

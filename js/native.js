@@ -30,5 +30,6 @@ export function createNativeServer(options, wake) {
  * @property {() => string} readText the payload of the next large record
  * @property {(buffer: Uint8Array) => void} readBytes the payload of the next large record
  * @property {() => Buffer} readBuffer the payload of the next large record, where it lies
+ * @property {(slot: number) => void} verdict the hooks of the session's oldest held message have run
  * @property {() => void} flush hands over what was sent
  */

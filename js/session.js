@@ -5,6 +5,7 @@ import { closedChannel, droppedChannel } from "./diagnostics.js";
 import { ackTimeout, dropped, sessionClosed, transactionOver } from "./errors.js";
 import { PendingSends } from "./pending.js";
 import { CAMPTransaction } from "./transaction.js";
+import { ReceiveQueue } from "./receive-queue.js";
 import { SendQueue } from "./send-queue.js";
 import { sessionStats } from "./stats.js";
 
@@ -36,6 +37,8 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   #queue;
   /** @type {{ promise: Promise<void>, resolve: () => void } | undefined} */
   #closing;
+  /** @type {ReceiveQueue | undefined} */
+  #receiving;
   #token;
   /** Final figures, once closed. */
   #rx = 0;
@@ -199,7 +202,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
    * @param {string | Buffer} message
    */
   _held(set, kind, message) {
-    this._server._extensions.receive(this, set, kind, message);
+    (this.#receiving ??= new ReceiveQueue(this)).add(set, kind, message);
   }
 
   /** @internal The promise of what was just sent. */

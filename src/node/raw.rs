@@ -29,10 +29,11 @@ pub(super) struct Ends {
 /// - `read(buffer, stays)`: fills the buffer with records, returns how many bytes; without any, and unless the
 ///   caller stays awake, the next ones wake it
 /// - `readText()`, `readBytes(buffer)`, `readBuffer()`: the payload of the next `LARGE` record
+/// - `verdict(slot)`: the hooks of the session's oldest held message have run
 /// - `flush()`: hands the orders over
 pub(super) fn functions<'env>(env: &'env Env, ends: &Rc<Ends>) -> Result<Object<'env>> {
     let object = Object::new(env)?;
-    let functions: [(&str, sys::napi_callback); 8] = [
+    let functions: [(&str, sys::napi_callback); 9] = [
         ("sendUtf8", Some(send_utf8)),
         ("sendError", Some(send_error)),
         ("sendBinary", Some(send_binary)),
@@ -40,6 +41,7 @@ pub(super) fn functions<'env>(env: &'env Env, ends: &Rc<Ends>) -> Result<Object<
         ("readText", Some(read_text)),
         ("readBytes", Some(read_bytes)),
         ("readBuffer", Some(read_buffer)),
+        ("verdict", Some(verdict)),
         ("flush", Some(flush)),
     ];
     for (name, callback) in functions.into_iter().chain(transaction::FUNCTIONS) {
@@ -232,6 +234,14 @@ unsafe extern "C" fn read_buffer(env: sys::napi_env, info: sys::napi_callback_in
 unsafe extern "C" fn release_bytes(_: sys::napi_env, _: *mut c_void, owned: *mut c_void) {
     // SAFETY: `owned` is the box that `read_buffer` gave to this finalizer, called once.
     drop(unsafe { Box::from_raw(owned.cast::<BytesMut>()) });
+}
+
+unsafe extern "C" fn verdict(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: called by Node-API with the data of `add_function`.
+    let Some(([slot], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
+    let Some(slot) = number_of(env, slot) else { return fail(env) };
+    ends.orders.put(slot, OrderKind::Verdict, &[]);
+    ptr::null_mut()
 }
 
 unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {

@@ -117,12 +117,6 @@ impl NativeServer {
         self.hooks.set(bits);
     }
 
-    /// The hooks of a session's held message have run.
-    #[napi]
-    pub fn verdict(&self, slot: u32) {
-        self.ends.orders.put(slot, OrderKind::Verdict, &[]);
-    }
-
     /// Accepts no more connections; sessions live on.
     #[napi]
     pub fn stop_accepting(&self) {

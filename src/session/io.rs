@@ -118,7 +118,8 @@ pub enum Event {
     /// A data frame arrived and was acknowledged.
     Message(Payload),
     /// A data frame arrived whose kind has receive hooks, in the set given: run them, then answer
-    /// with [`Input::Verdict`]. Nothing after it in this session is handled until then.
+    /// with [`Input::Verdict`]. Until then nothing after it in this session is handled, but for messages
+    /// that meet hooks, too: they are given out in order, and each verdict is the oldest one's.
     Held(Payload, Hooks),
     /// The fate of sends: all those from `first` on, `count` of them.
     Settled {

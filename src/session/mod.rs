@@ -72,10 +72,10 @@ pub struct Session {
     outbox: Outbox,
     next_token: Token,
 
-    /// The message numbered `held_ack` waits for its verdict.
-    verdict_pending: bool,
-    held_ack: u32,
-    /// Frames that arrived behind it, with the hooks of their arrival.
+    /// Messages given to their hooks, oldest first: the peer's number and the frame's length.
+    held: VecDeque<(u32, usize)>,
+    held_bytes: usize,
+    /// Frames that arrived behind them, with the hooks of their arrival. Empty if `held` is.
     backlog: VecDeque<(Bytes, Hooks)>,
     backlog_bytes: usize,
 
@@ -110,8 +110,8 @@ impl Session {
             acks: Acks::new(config.ack_timeout),
             outbox,
             next_token: 0,
-            verdict_pending: false,
-            held_ack: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             tx: Transactions::default(),
@@ -205,6 +205,7 @@ impl Session {
     /// Gives back what memory its queues keep: for a session that may be idle for long.
     pub fn trim(&mut self) {
         trim(&mut self.events);
+        trim(&mut self.held);
         trim(&mut self.backlog);
         self.outbox.trim();
         self.acks.trim_idle();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::acks::Tracked;
-use super::io::{CloseReason, Event, Hooks, Payload};
+use super::io::{CloseReason, DataKind, Event, Hooks, Payload};
 use super::outbox::Outgoing;
 use super::sending::close_reason;
 use super::state::{PeerInfo, Phase};
@@ -21,6 +21,9 @@ pub(super) const WE_ERRED: u16 = 4002;
 /// RFC 6455: message too big.
 const TOO_BIG: u16 = 1009;
 
+/// Messages of a session that are with their hooks at once.
+const MAX_HELD: usize = 64;
+
 /// Weight of the newest round-trip sample.
 const RTT_WEIGHT: f64 = 0.2;
 
@@ -31,13 +34,31 @@ impl Session {
         self.bytes_rx += frame.len() as u64;
         self.keepalive.heard();
         self.held_until = None;
-        if self.verdict_pending && !overtakes(&frame) {
+        if !self.held.is_empty()
+            && !overtakes(&frame)
+            && !(self.backlog.is_empty() && self.joins_held(&frame, self.hooks))
+        {
             self.backlog_bytes += frame.len();
             // What waits long must not keep alive the block it was read into.
             self.backlog.push_back((Bytes::copy_from_slice(&frame), self.hooks));
             return;
         }
         self.on_frame(frame, self.hooks, now);
+    }
+
+    /// Whether a frame behind a held message may be given to its hooks ahead of that message's verdict.
+    /// The application runs them in order; this only saves it from waiting for each.
+    fn joins_held(&self, frame: &Bytes, hooks: Hooks) -> bool {
+        let kind = match protocol::peek_type(frame) {
+            Some(FrameType::Utf8Data) => DataKind::Utf8,
+            Some(FrameType::BinaryData) => DataKind::Binary,
+            Some(FrameType::Error) => DataKind::Error,
+            _ => return false,
+        };
+        hooks.contains(kind)
+            && self.held.len() < MAX_HELD
+            && self.held_bytes + frame.len() <= self.config.max_backlog
+            && protocol::decode(frame.clone()).is_ok_and(|(sid, _)| sid == self.sid)
     }
 
     #[inline]
@@ -79,8 +100,9 @@ impl Session {
     #[inline]
     fn on_data(&mut self, ack: u32, payload: Payload, hooks: Hooks) {
         if hooks.contains(payload.kind()) {
-            self.verdict_pending = true;
-            self.held_ack = ack;
+            let length = payload.len();
+            self.held.push_back((ack, length));
+            self.held_bytes += length;
             self.events.push_back(Event::Held(payload, hooks));
             return;
         }
@@ -88,17 +110,22 @@ impl Session {
         self.events.push_back(Event::Message(payload));
     }
 
-    /// The hooks of the held message have run: it is acknowledged, and what came after it is handled.
+    /// The hooks of the oldest held message have run: it is acknowledged, and what came after it is
+    /// handled as far as nothing else is held.
     pub(super) fn on_verdict(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.verdict_pending) || !matches!(self.phase, Phase::Open) {
+        let Some((ack, length)) = self.held.pop_front() else { return };
+        self.held_bytes -= length;
+        if !matches!(self.phase, Phase::Open) {
             return;
         }
         if self.is_backlogged() {
             // Its answers may lie unread.
             self.keepalive.heard();
         }
-        self.outbox.push_control(Outgoing::Ack(self.held_ack));
-        while !self.verdict_pending {
+        self.outbox.push_control(Outgoing::Ack(ack));
+        while let Some((frame, hooks)) = self.backlog.front()
+            && (self.held.is_empty() || self.joins_held(frame, *hooks))
+        {
             let Some((frame, hooks)) = self.backlog.pop_front() else { break };
             self.backlog_bytes -= frame.len();
             self.on_frame(frame, hooks, now);

@@ -54,7 +54,8 @@ impl Session {
         }
         self.backlog.clear();
         self.backlog_bytes = 0;
-        self.verdict_pending = false;
+        self.held.clear();
+        self.held_bytes = 0;
         self.tx = Transactions::default();
         self.phase = Phase::Closing {
             reason,
@@ -129,6 +130,8 @@ impl Session {
             Phase::Open => peer.unwrap_or(broken),
         };
         self.held_until = None;
+        self.held.clear();
+        self.held_bytes = 0;
         self.backlog.clear();
         self.tx = Transactions::default();
         self.settle_all_closed();

@@ -152,10 +152,51 @@ fn a_message_names_the_set_of_its_arrival() {
         solo.hooks(set(number));
         solo.receive(text_frame(number, "x"));
     }
-    for number in 1..=3 {
-        assert_eq!(solo.events(), [Event::Held(utf8("x"), set(number))]);
-        assert_eq!(set(number).number(), number);
+    assert_eq!(solo.events(), [1, 2, 3].map(|number| Event::Held(utf8("x"), set(number))));
+    assert_eq!([1, 2, 3].map(|number| set(number).number()), [1, 2, 3]);
+}
+
+#[test]
+fn messages_that_meet_hooks_are_given_out_ahead_and_acknowledged_one_by_one() {
+    let mut solo = holding();
+    for ack in 2..=100 {
+        solo.receive(text_frame(ack, "next"));
+    }
+    assert_eq!(solo.events().len(), 63, "64 at once, the first among them");
+    for ack in 1..=36 {
         solo.verdict();
+        assert_eq!(solo.frames(), [Frame::Ack { ack }]);
+        assert_eq!(solo.events(), [Event::Held(utf8("next"), on(DataKind::Utf8))]);
+    }
+    for ack in 37..=100 {
+        solo.verdict();
+        assert_eq!((solo.frames(), solo.events()), (vec![Frame::Ack { ack }], vec![]));
+    }
+}
+
+#[test]
+fn only_so_many_bytes_are_given_out_ahead() {
+    let mut solo = Solo::connected(Config { max_backlog: 100, ..Config::default() });
+    solo.hooks(on(DataKind::Utf8));
+    solo.receive(text_frame(1, &"the first may have any size ".repeat(10)));
+    solo.receive(text_frame(2, "waits"));
+    assert_eq!(solo.events().len(), 1);
+    solo.verdict();
+    assert_eq!(solo.events(), [Event::Held(utf8("waits"), on(DataKind::Utf8))]);
+}
+
+#[test]
+fn a_malformed_message_is_not_given_out_ahead() {
+    let not_utf8 = [&SID.to_be_bytes()[..], &[250, 0, 0, 0, 0, 0xff]].concat();
+    let of_another = encode(SID + 1, &text_frame(2, "x")).to_vec();
+    for bytes in [not_utf8, of_another] {
+        let mut solo = holding();
+        solo.receive_bytes(bytes);
+        solo.receive(text_frame(2, "behind"));
+        assert_eq!((solo.frames(), solo.events()), (vec![], vec![]));
+        solo.verdict();
+        assert!(matches!(solo.frames()[..], [Frame::Ack { ack: 1 }, Frame::Error { .. }]));
+        assert_eq!(solo.events(), [Event::Held(utf8("behind"), on(DataKind::Utf8))]);
     }
 }
 
