@@ -202,3 +202,58 @@ for (let round = 0; round < ROUNDS; round++) {
     });
   });
 }
+
+/** Any transaction frame, mostly of a few numbers. */
+function hostileFrame(random) {
+  const txId = random.chance(0.9) ? random.int(6) : random.int(2 ** 32);
+  const position = () => (random.chance(0.8) ? BigInt(random.int(3 * MIB)) : random.pick([0n, 2n ** 32n, 2n ** 63n, 2n ** 64n - 1n]));
+  const ack = random.int(1000);
+  switch (random.int(8)) {
+    case 0: return {
+      type: "TX_START", ack, txId, size: random.pick([-1n, 0n, 1000n, BigInt(random.int(MIB)), -2n, 2n ** 63n - 1n]),
+      behaviour: random.chance(0.9) ? random.int(2) : random.int(256), name: random.pick(["", "read", "unread", "destroyed", "x".repeat(1024)]),
+    };
+    case 1: return { type: "TX_FINISH", ack, txId };
+    case 2: return { type: "TX_CANCEL", ack, txId };
+    case 3:
+    case 4: return { type: "TX_FETCH", ack, txId, start: position(), end: position() };
+    case 5: return { type: "ACK", ack: random.int(40) };
+    default: return { type: "TX_CHUNK", txId, offset: position(), data: Buffer.alloc(random.pick([0, 1, 1000, 100_000]), 7) };
+  }
+}
+
+for (let round = 0; round < 3; round++) {
+  test(`a client that sends any transaction frames in any order, round ${round}: nothing throws, others are served`, { timeout: 60_000 }, async (t) => {
+    await seeded(t, (SEED + 31 * round) >>> 0, async (random) => {
+      const running = await startServer(t);
+      const file = await tempFile(t, payload(2 * MIB));
+      running.server.on("session", (session) => {
+        session.on("message-utf8", (text) => void session.base.SendUTF8(text));
+        session.transaction.on("tx-start", (_txId, name) => {
+          session.transaction.WaitForStream(name).then((readable) => {
+            readable.on("error", () => {});
+            if (name === "destroyed") readable.destroy();
+            else if (name !== "unread") readable.resume();
+            if (readable.isPull()) readable.autoPull();
+          }, () => {});
+        });
+        for (const behaviour of ["push", "pull"]) {
+          for (const source of [payload(100_000), [payload(MIB)], { path: file }]) session.transaction.Stream(source, { behaviour }).catch(() => {});
+        }
+      });
+      const [hostile, neighbour] = [await Peer.connect({ port: running.port, autoAck: false }), await Peer.connect({ port: running.port })];
+      await Promise.all([hostile.until(() => hostile.of("ENDPOINT_INFO").length > 0), neighbour.ready()]);
+      for (let i = 0; i < 3000 && hostile.isOpen; i++) {
+        hostile.send(hostileFrame(random));
+        if (i % 50 === 0) await neighbour.echo(`${i}`, 10_000);
+        await hostile.drained();
+      }
+      await hostile.roundTrip(10_000);
+      await neighbour.echo("afterwards");
+      hostile.terminate();
+      neighbour.terminate();
+      await eventually(() => running.server.stats().sessions === 0, 10_000, "no session is left");
+      await eventually(() => unnamedFiles() === 0, 5000, "no file without a name is held open");
+    });
+  });
+}
