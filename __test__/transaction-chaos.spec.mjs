@@ -118,7 +118,7 @@ async function upload(context, number) {
     assert.equal(readable.code, "ERR_CAMP_SESSION_CLOSED");
     return "failed";
   }
-  if (behaviour === PULL) readable.autoPull(1 + random.int(400 * KIB));
+  if (behaviour === PULL) readable.autoPull(16 * KIB + random.int(400 * KIB));
   const destroyAt = random.chance(0.2) ? random.int(data.length + 1) : Infinity;
   const hash = createHash("sha256");
   const read = async () => {
