@@ -550,7 +550,8 @@ export interface CAMPTransaction extends TypedEmitter<CAMPTransactionEvents> {
     StreamRequestRange(readable: CAMPReadable, start: bigint | number, end: bigint | number): Promise<void>;
     /**
      * Gives up an incoming stream: the peer is told to stop (protocol: TX_CANCEL), and the stream is
-     * destroyed. The same as its `destroy()`.
+     * destroyed. The same as its `destroy()`. TX_CANCEL does not say whose transaction it means: while a
+     * stream to the peer has the same number, the peer is told once that one is finished.
      * @throws {TypeError} not a `CAMPReadable`
      */
     Cancel(readable: CAMPReadable): void;
@@ -574,7 +575,11 @@ export type StreamSource =
     | Blob
     | StreamFile;
 
-/** A file, or a part of one. It is read natively, not through JavaScript. */
+/**
+ * A regular file, or a part of one. It is read natively, not through JavaScript. A directory is refused
+ * with `EISDIR`, a FIFO, a socket or a device with `EINVAL`. One that is shortened while it is sent ends the
+ * stream with `ERR_CAMP_SOURCE_TRUNCATED`; one that grows is sent at its first size.
+ */
 export interface StreamFile {
     /** Where it is: a path, or a `file:` URL. */
     path: string | URL;

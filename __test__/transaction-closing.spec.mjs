@@ -6,8 +6,8 @@ import { Peer } from "./support/peer.mjs";
 import { once, openPair, openSession, rejection, startServer } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
 import {
-  KIB, MIB, PULL, openEnded, payload, sendCancel, sendChunk, sendChunks, sendFetch, sendFinish, sparseFile, streamError, takeFinish,
-  takeStart, tempDirectory,
+  KIB, MIB, PULL, assertSameBytes, openEnded, payload, readAll, sendCancel, sendChunk, sendChunks, sendFetch, sendFinish, sendPush,
+  sparseFile, streamError, takeFinish, takeStart, tempDirectory,
 } from "./support/streams.mjs";
 import { eventually, within } from "./support/wait.mjs";
 
@@ -27,6 +27,17 @@ const STAGES = {
     const sent = session.transaction.Stream(source);
     await takeStart(peer);
     return { rejecting: [sent], released: () => source.destroyed };
+  },
+  "files that are being opened": async ({ session }, t) => {
+    const path = await sparseFile(t, MIB);
+    return { rejecting: ["push", "pull"].map((behaviour) => session.transaction.Stream({ path }, { behaviour })) };
+  },
+  "a pull in the middle of a range of what was spooled": async ({ session, peer }) => {
+    const sent = session.transaction.Stream([payload(8 * MIB)], { behaviour: "pull" });
+    peer.sendAck((await takeStart(peer)).ack);
+    sendFetch(peer, 0, MIB, 8 * MIB);
+    await peer.next("TX_CHUNK");
+    return { rejecting: [sent] };
   },
   "a push in its middle": async ({ session, peer }) => {
     const source = openEnded([payload(300_000)]);
@@ -118,6 +129,19 @@ for (const [stage, reach] of Object.entries(STAGES)) {
     }
   });
 }
+
+test("an upload that was acknowledged whole is whole, however late it is read and whatever became of its session", async (t) => {
+  const { session, peer } = await openPair(t);
+  const data = payload(8 * MIB);
+  const waiting = session.transaction.WaitForStream("upload");
+  const { finish } = await sendPush(peer, { name: "upload", data });
+  const readable = await waiting;
+  await peer.acked(finish);
+  const closed = once(session, "closed");
+  peer.close(4000);
+  await closed;
+  assertSameBytes(await readAll(readable), data);
+});
 
 test("after BYE no transaction frame follows", async (t) => {
   const { session, peer } = await openPair(t);

@@ -14,11 +14,12 @@ export class Child {
   #exit = deferred();
   #taken = new Set();
 
-  /** `args` reach the script as JSON in `process.argv[2]`. */
-  static start(t, script, args = {}, { env = {}, execArgv = [] } = {}) {
+  /** `args` reach the script as JSON in `process.argv[2]`; `launcher` is a command that runs the one behind it. */
+  static start(t, script, args = {}, { env = {}, execArgv = [], launcher = [] } = {}) {
     const { DEBUG: _inherited, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...inherited } = process.env;
     const file = fileURLToPath(new URL(script, FIXTURES));
-    const child = new Child(spawn(process.execPath, [...execArgv, file, JSON.stringify(args)], {
+    const [command, ...rest] = [...launcher, process.execPath, ...execArgv, file, JSON.stringify(args)];
+    const child = new Child(spawn(command, rest, {
       env: { ...inherited, ...env },
       stdio: ["pipe", "pipe", "pipe"],
     }));

@@ -349,11 +349,16 @@ impl Sources {
 /// The file with the range it has of `start..end`.
 fn open_file(path: &std::path::Path, start: u64, end: u64) -> io::Result<(Arc<File>, u64, u64)> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let file = File::open(path).map_err(named)?;
-    let metadata = file.metadata().map_err(named)?;
+    // Before it is opened: a FIFO without a writer would hold the thread for ever.
+    let metadata = std::fs::metadata(path).map_err(named)?;
     if metadata.is_dir() {
         return Err(named(io::ErrorKind::IsADirectory.into()));
     }
+    if !metadata.is_file() {
+        return Err(named(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+    }
+    let file = File::open(path).map_err(named)?;
+    let metadata = file.metadata().map_err(named)?;
     let end = end.min(metadata.len());
     if start > end {
         let text = format!("start {start} lies behind the end, {end}");

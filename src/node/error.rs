@@ -19,6 +19,7 @@ pub(super) fn system_error_code(error: &io::Error) -> &'static str {
         Kind::OutOfMemory => "ENOMEM",
         Kind::Unsupported => "EAFNOSUPPORT",
         Kind::IsADirectory => "EISDIR",
+        Kind::NotADirectory => "ENOTDIR",
         Kind::NotFound => "ENOENT",
         Kind::FileTooLarge => "EFBIG",
         Kind::StorageFull => "ENOSPC",

@@ -27,6 +27,8 @@ pub(super) enum Tracked {
     Diagnostic,
     /// The end of an outgoing transaction.
     TxFinish(TxKey),
+    /// TX_CANCEL of the peer's transaction of that number.
+    TxRefusal(u32),
 }
 
 #[derive(Debug)]

@@ -144,6 +144,7 @@ impl Session {
             Tracked::Send(token) => self.acknowledge_send(token),
             Tracked::EndpointInfo => self.on_info_acknowledged(now),
             Tracked::TxFinish(key) => self.on_finish_settled(key, TxOutcome::Done),
+            Tracked::TxRefusal(tx_id) => self.on_refusal_settled(tx_id),
             Tracked::Diagnostic => {}
         }
     }

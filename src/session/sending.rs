@@ -201,6 +201,7 @@ impl Session {
         match frame {
             Tracked::Send(token) => self.settle(token, outcome),
             Tracked::TxFinish(key) if outcome == Outcome::TimedOut => self.on_finish_settled(key, TxOutcome::TimedOut),
+            Tracked::TxRefusal(tx_id) => self.on_refusal_settled(tx_id),
             _ => {}
         }
     }

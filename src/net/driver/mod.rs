@@ -36,6 +36,9 @@ const READ_BATCH_BYTES: usize = 256 << 10;
 /// The payload of frames from this size on is written from where it lies.
 const LARGE_FRAME: usize = 32 << 10;
 
+/// Most bytes that the record of a transaction has in the log, its name not counted.
+const TX_RECORD: usize = 24;
+
 /// How long a socket may take to finish after its session is over.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -287,6 +290,8 @@ impl Driver {
                         self.fed = true;
                         continue;
                     }
+                    let name = if let TxEvent::Started { name, .. } = event { name.len() } else { 0 };
+                    self.intake.add(app, TX_RECORD + name);
                 }
                 Event::Message(payload) | Event::Held(payload, _) => {
                     self.figures.messages_rx += 1;

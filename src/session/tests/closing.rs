@@ -211,7 +211,7 @@ fn a_timeout_of_a_closing_session_is_not_asked_for_again_at_the_same_time() {
 fn a_close_gives_up_what_waits_behind_a_held_message() {
     let mut solo = Solo::connected(Config::default());
     solo.hooks(Hooks::NONE.with(DataKind::Utf8));
-    for ack in 1..20 {
+    for ack in 1..30 {
         solo.receive(text_frame(ack, &"x".repeat(100_000)));
     }
     assert!(!solo.driver.session.can_receive());

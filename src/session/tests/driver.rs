@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{self, Frame};
-use crate::session::{self, CloseReason, Command, Config, Event, Input, Outcome, Role, Session, Token};
+use crate::session::{self, CloseReason, Command, Config, Event, Input, Outcome, Role, Session, Token, TxCommand};
 
 pub(super) const SID: u64 = 0x0102_0304_0506_0708;
 
@@ -87,10 +87,11 @@ impl Driver {
         }
     }
 
-    /// Gives a command; for a send or a ping its token comes back.
+    /// Gives a command; for a send, a ping or a fetch its token comes back.
     pub(super) fn command(&mut self, command: Command) -> Token {
         let token = self.ledger.issued;
-        if matches!(command, Command::Send(_) | Command::Ping) {
+        let fetches = matches!(command, Command::Transaction(TxCommand::Fetch { .. }));
+        if fetches || matches!(command, Command::Send(_) | Command::Ping) {
             self.ledger.issued += 1;
         }
         self.input(Input::Command(command));
@@ -139,11 +140,7 @@ impl Driver {
     /// Takes all that the session has to say, until it has no more.
     pub(super) fn drain(&mut self) {
         loop {
-            while let Some(event) = self.session.poll_event() {
-                self.check_event(&event);
-                self.ledger.note(&event);
-                self.events.push(event);
-            }
+            self.take_events();
             if self.session.is_overdue() && !self.aborted {
                 self.aborted = true;
                 self.polled.push(Transmit::Abort);
@@ -154,12 +151,22 @@ impl Driver {
                 self.polled.push(transmit.clone());
                 self.socket.push_back(transmit);
             }
+            // A chunk that goes out makes room for more.
+            self.take_events();
             let bytes = self.unwritten().min(self.room.unwrap_or(usize::MAX));
             self.take(bytes);
             if bytes == 0 {
                 break;
             }
             self.session.handle(Input::Written(bytes), self.now);
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            self.check_event(&event);
+            self.ledger.note(&event);
+            self.events.push(event);
         }
     }
 

@@ -3,6 +3,9 @@
 
 mod driver;
 mod pair;
+mod transaction_books;
+mod transaction_exchange;
+mod transaction_solo;
 
 mod acks;
 mod backpressure;
@@ -12,4 +15,7 @@ mod keepalive;
 mod lifecycle;
 mod ordering;
 mod sequences;
+mod transaction_sequences;
+mod transactions_in;
+mod transactions_out;
 mod verdicts;

@@ -242,14 +242,18 @@ impl Pair {
                 // The other side's WebSocket answers with a close frame of its own.
                 self.ends[to].wire.push_back(Transmit::Close(reason));
             }
-            Transmit::Abort => {
-                self.disconnected = [true; 2];
-                self.ends[from].input(Input::Disconnected(None));
-                self.ends[to].input(Input::Disconnected(None));
-            }
+            Transmit::Abort => self.disconnect(),
             Transmit::Frame(_) | Transmit::Close(_) => {}
         }
         true
+    }
+
+    /// The connection breaks.
+    pub(super) fn disconnect(&mut self) {
+        self.disconnected = [true; 2];
+        for end in &mut self.ends {
+            end.input(Input::Disconnected(None));
+        }
     }
 
     /// Delivers in both directions until nothing moves any more.

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::io::{TxEnd, TxEvent, TxKey};
-use super::{ANONYMOUS, Frames};
+use super::{ANONYMOUS, Frames, Transactions};
 use crate::protocol::{Behaviour, Frame, MAX_NAME, Text, TxStart};
 use crate::session::Session;
+use crate::session::acks::Tracked;
 use crate::session::io::Event;
 
 /// One transaction of the peer's.
@@ -21,8 +22,29 @@ pub(super) struct Incoming {
     unread: u64,
 }
 
+/// How far the peer knows that a transaction of its own is not wanted.
+///
+/// TX_CANCEL does not tell whose transaction it means; it is taken for its sender's own if that one has
+/// such a number under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// One of ours has the number: TX_CANCEL comes behind its end.
+    PutOff,
+    /// The same, and the peer has sent all of its own.
+    PutOffFinished,
+    /// TX_CANCEL is on its way: a TX_CANCEL that crosses it means the same transaction.
+    Told,
+}
+
 /// The peer's transactions by its numbers.
 pub(super) type AllIncoming = HashMap<u32, Incoming>;
+
+impl Transactions {
+    /// Whether the peer may still give up a transaction of its own of this number.
+    pub(super) fn incoming_is_known(&self, tx_id: u32) -> bool {
+        self.incoming.contains_key(&tx_id) || matches!(self.refused.get(&tx_id), Some(Refusal::PutOff | Refusal::Told))
+    }
+}
 
 impl Session {
     pub(super) fn on_tx_start(&mut self, start: TxStart) {
@@ -45,6 +67,7 @@ impl Session {
             return self.send_diagnostic(format!("TX_START of {}: {fault}", start.tx_id));
         };
         let size = u64::try_from(start.size).ok();
+        self.tx.refused.remove(&start.tx_id);
         let key = self.tx.next_incoming;
         self.tx.next_incoming = key.wrapping_add(1);
         self.tx.incoming.insert(start.tx_id, Incoming { key, behaviour, size, received: 0, unread: 0 });
@@ -79,6 +102,11 @@ impl Session {
 
     pub(super) fn on_tx_finish(&mut self, ack: u32, tx_id: u32) {
         let Some(incoming) = self.tx.incoming.remove(&tx_id) else {
+            match self.tx.refused.get_mut(&tx_id) {
+                Some(Refusal::Told) => drop(self.tx.refused.remove(&tx_id)),
+                Some(refusal) => *refusal = Refusal::PutOffFinished,
+                None => {}
+            }
             self.tx.unknown += 1;
             return;
         };
@@ -91,8 +119,13 @@ impl Session {
 
     /// The peer gives up a transaction of its own. False when it has none of that number.
     pub(super) fn cancel_incoming(&mut self, tx_id: u32) -> bool {
-        let Some(incoming) = self.tx.incoming.remove(&tx_id) else { return false };
-        self.events.push_back(Event::Transaction(incoming.ended(TxEnd::Cancelled)));
+        if !self.tx.incoming_is_known(tx_id) {
+            return false;
+        }
+        self.tx.refused.remove(&tx_id);
+        if let Some(incoming) = self.tx.incoming.remove(&tx_id) {
+            self.events.push_back(Event::Transaction(incoming.ended(TxEnd::Cancelled)));
+        }
         true
     }
 
@@ -106,7 +139,31 @@ impl Session {
     pub(super) fn on_refuse(&mut self, key: TxKey) {
         if let Some(tx_id) = self.incoming_number(key) {
             self.tx.incoming.remove(&tx_id);
-            self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
+            self.tell_refusal(tx_id);
+        }
+    }
+
+    /// Ours of that number is finished or gone: TX_CANCEL now means the peer's.
+    pub(super) fn tell_put_off(&mut self, tx_id: u32) {
+        if matches!(self.tx.refused.get(&tx_id), Some(Refusal::PutOff | Refusal::PutOffFinished)) {
+            self.tell_refusal(tx_id);
+        }
+    }
+
+    /// TX_CANCEL has come to the peer, or nothing is known of it.
+    pub(in crate::session) fn on_refusal_settled(&mut self, tx_id: u32) {
+        if self.tx.refused.get(&tx_id) == Some(&Refusal::Told) {
+            self.tx.refused.remove(&tx_id);
+        }
+    }
+
+    fn tell_refusal(&mut self, tx_id: u32) {
+        if self.tx.outgoing.would_be_cancelled(tx_id) {
+            self.tx.refused.insert(tx_id, Refusal::PutOff);
+        } else {
+            self.tx.refused.insert(tx_id, Refusal::Told);
+            let tracked = Frames::Tracked(Tracked::TxRefusal(tx_id));
+            self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, tracked);
         }
     }
 
@@ -117,7 +174,7 @@ impl Session {
 
     fn give_up_incoming(&mut self, tx_id: u32, outcome: TxEnd) {
         if let Some(incoming) = self.tx.incoming.remove(&tx_id) {
-            self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
+            self.tell_refusal(tx_id);
             self.events.push_back(Event::Transaction(incoming.ended(outcome)));
         }
     }

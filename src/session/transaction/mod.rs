@@ -7,11 +7,12 @@ mod io;
 mod outgoing;
 mod ranges;
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 pub use io::{TxCommand, TxEnd, TxEvent, TxKey, TxOutcome};
 
-use incoming::AllIncoming;
+use incoming::{AllIncoming, Refusal};
 use outgoing::AllOutgoing;
 
 use super::acks::Tracked;
@@ -38,10 +39,20 @@ pub(super) struct Transactions {
     /// The key of the next incoming one.
     next_incoming: TxKey,
     outgoing: AllOutgoing,
+    /// Transactions of the peer that we do not want and that it has not given up yet, as far as we know.
+    refused: HashMap<u32, Refusal>,
     /// Chunks whose offset was not where the stream stood.
     pub(super) odd_offsets: u64,
     /// Frames of transactions that are not, or no longer, under way.
     pub(super) unknown: u64,
+}
+
+#[cfg(test)]
+impl Transactions {
+    /// Whether nothing is left of any transaction.
+    pub(super) fn is_idle(&self) -> bool {
+        self.incoming.is_empty() && self.refused.is_empty() && self.outgoing.is_idle()
+    }
 }
 
 /// Whether somebody waits for a frame's ACK.
@@ -93,10 +104,14 @@ impl Session {
 
     /// TX_CANCEL does not tell the direction: the sender's own transaction comes first.
     fn on_tx_cancel(&mut self, ack: u32, tx_id: u32) {
-        if self.cancel_incoming(tx_id) || self.cancel_outgoing(tx_id) {
-            self.acknowledge(ack);
-        } else {
+        if !self.tx.incoming_is_known(tx_id) && !self.tx.outgoing.has(tx_id) {
             self.tx.unknown += 1;
+            return;
+        }
+        // Before whatever that makes us say.
+        self.acknowledge(ack);
+        if !self.cancel_incoming(tx_id) {
+            self.cancel_outgoing(tx_id);
         }
     }
 

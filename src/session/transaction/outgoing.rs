@@ -65,6 +65,24 @@ pub(super) struct AllOutgoing {
     next_tx_id: u32,
 }
 
+impl AllOutgoing {
+    /// Whether one of this number is under way.
+    pub(super) fn has(&self, tx_id: u32) -> bool {
+        self.keys.contains_key(&tx_id)
+    }
+
+    /// Whether a TX_CANCEL of this number would mean one of ours.
+    pub(super) fn would_be_cancelled(&self, tx_id: u32) -> bool {
+        let transaction = self.keys.get(&tx_id).and_then(|key| self.by_key.get(key));
+        transaction.is_some_and(|transaction| !transaction.finished)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.by_key.is_empty() && self.keys.is_empty() && self.turns.is_empty()
+    }
+}
+
 impl Session {
     pub(super) fn open_outgoing(
         &mut self,
@@ -159,14 +177,19 @@ impl Session {
 
     /// The application gives it up.
     pub(super) fn abort_outgoing(&mut self, key: TxKey) {
-        if let Some(tx_id) = self.remove_outgoing(key) {
+        // Behind its TX_FINISH a TX_CANCEL means the peer's own transaction of that number.
+        let finished = self.tx.outgoing.by_key.get(&key).is_some_and(|transaction| transaction.finished);
+        let Some(tx_id) = self.remove_outgoing(key) else { return };
+        if !finished {
             self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
         }
+        self.tell_put_off(tx_id);
     }
 
     pub(super) fn on_tx_fetch(&mut self, ack: u32, tx_id: u32, start: u64, end: u64) {
         let key = self.tx.outgoing.keys.get(&tx_id).copied();
-        let Some((key, transaction)) = key.and_then(|key| Some((key, self.tx.outgoing.by_key.get_mut(&key)?))) else {
+        let transaction = key.and_then(|key| Some((key, self.tx.outgoing.by_key.get_mut(&key)?)));
+        let Some((key, transaction)) = transaction.filter(|(_, transaction)| !transaction.finished) else {
             self.tx.unknown += 1;
             return;
         };
@@ -192,11 +215,11 @@ impl Session {
         self.read_ahead(key);
     }
 
-    /// The peer does not want it. False when there is none of that number.
-    pub(super) fn cancel_outgoing(&mut self, tx_id: u32) -> bool {
-        let Some(key) = self.tx.outgoing.keys.get(&tx_id).copied() else { return false };
-        self.settle_outgoing(key, TxOutcome::Cancelled);
-        true
+    /// The peer does not want it.
+    pub(super) fn cancel_outgoing(&mut self, tx_id: u32) {
+        if let Some(key) = self.tx.outgoing.keys.get(&tx_id).copied() {
+            self.settle_outgoing(key, TxOutcome::Cancelled);
+        }
     }
 
     /// The next chunk, from the transaction whose turn it is.
@@ -269,11 +292,16 @@ impl Session {
         };
         let complete = match &transaction.source {
             Source::Fed { ended, .. } => *ended,
-            Source::Ranged { sent, .. } => transaction.size.is_some_and(|size| sent.cover(size)),
+            // What was accepted is served first: nothing follows TX_FINISH.
+            Source::Ranged { waiting, current, reading, sent } => {
+                let served = waiting.is_empty() && current.0 == current.1 && reading.is_none();
+                served && transaction.size.is_some_and(|size| sent.cover(size))
+            }
         };
         if complete {
             transaction.finished = true;
             self.push_transaction(Frame::TxFinish { ack: 0, tx_id }, Frames::Tracked(Tracked::TxFinish(key)));
+            self.tell_put_off(tx_id);
         }
     }
 
@@ -285,8 +313,11 @@ impl Session {
 
     fn settle_outgoing(&mut self, key: TxKey, outcome: TxOutcome) {
         if self.tx.outgoing.by_key.contains_key(&key) {
-            self.remove_outgoing(key);
+            let tx_id = self.remove_outgoing(key);
             self.events.push_back(Event::Transaction(TxEvent::Settled { key, outcome }));
+            if let Some(tx_id) = tx_id {
+                self.tell_put_off(tx_id);
+            }
         }
     }
 
