@@ -515,9 +515,9 @@ export interface CAMPTransaction extends TypedEmitter<CAMPTransactionEvents> {
      * and everything else is first written to a temporary file.
      *
      * Rejects with what the source failed with (for `{ path }` an `Error` whose `code` is for
-     * instance `ENOENT`); with the signal's reason; with a `TypeError` or `RangeError` for bad
+     * instance `ENOENT`); with an `AbortError` where the signal said so; with a `TypeError` or `RangeError` for bad
      * arguments, and with a `TypeError` for a chunk that is neither bytes nor a string; with a
-     * {@link CAMPError}: `ERR_CAMP_CANCELLED` when the peer cancels, `ERR_CAMP_SESSION_CLOSED`,
+     * {@link CAMPError}: `ERR_CAMP_CANCELLED` when the peer cancels, `ERR_CAMP_SESSION_CLOSED`, `ERR_CAMP_TIMEOUT`,
      * `ERR_CAMP_ACK_TIMEOUT`, `ERR_CAMP_UNSUPPORTED`. Whatever ends it early, the source is
      * released: a stream is destroyed, an iterator is returned, a reader is cancelled.
      */
@@ -529,7 +529,7 @@ export interface CAMPTransaction extends TypedEmitter<CAMPTransactionEvents> {
      * session, or arriving while 16 MiB of kept ones lie in memory.
      *
      * Rejects with a {@link CAMPError}: `ERR_CAMP_TIMEOUT` (`Timeout elapsed!`),
-     * `ERR_CAMP_SESSION_CLOSED`; with the signal's reason; with a `TypeError` or `RangeError`
+     * `ERR_CAMP_SESSION_CLOSED`; with an `AbortError` where the signal said so; with a `TypeError` or `RangeError`
      * for bad arguments.
      *
      * @param name at most 1024 bytes. Default, also for `""`: `anonymous`.
@@ -595,15 +595,20 @@ export interface StreamOptions {
     streamName?: string | undefined;
     /** Who decides when bytes flow. Default push. */
     behaviour?: CAMP_FLOW_BEHAVIOUR | "push" | "pull" | undefined;
-    /** Cancels the transaction; the promise rejects with the signal's reason. */
+    /** Cancels the transaction; the promise rejects with an `AbortError` whose `cause` is the signal's reason. */
     signal?: AbortSignal | undefined;
+    /**
+     * Milliseconds after which the transaction is cancelled if it is not over, 1 to 2147483647; the promise
+     * rejects with `ERR_CAMP_TIMEOUT`. Default: no bound.
+     */
+    timeoutMs?: number | undefined;
 }
 
 /** Options of {@link CAMPTransaction.WaitForStream}. */
 export interface WaitOptions {
     /** Milliseconds to wait, 0 to 2147483647, or `Infinity`. Default 2500. */
     timeoutMs?: number | undefined;
-    /** Gives up waiting; the promise rejects with the signal's reason. */
+    /** Gives up waiting; the promise rejects with an `AbortError` whose `cause` is the signal's reason. */
     signal?: AbortSignal | undefined;
 }
 
@@ -661,9 +666,10 @@ export class CAMPReadable extends Readable {
  * - `ERR_CAMP_ACK_TIMEOUT`: no acknowledgement within `ackTimeoutMs`
  * - `ERR_CAMP_DROPPED`: the drop policy removed or refused the message
  * - `ERR_CAMP_PAYLOAD_TOO_LARGE`: the payload is over 1 MiB (1,048,576 bytes)
- * - `ERR_CAMP_TIMEOUT`: no stream of that name came in time
+ * - `ERR_CAMP_TIMEOUT`: no stream of that name came in time, or a transaction was not over in its time
  * - `ERR_CAMP_CANCELLED`: the transaction was cancelled by the peer, or is over
- * - `ERR_CAMP_SIZE_MISMATCH`: the size that a push transaction announced is not what arrived
+ * - `ERR_CAMP_SIZE_MISMATCH`: the size that a transaction announced is not what its source gave, or what arrived
+ * - `ERR_CAMP_SOURCE_TRUNCATED`: a file was shortened while it was sent
  * - `ERR_CAMP_STREAM_OVERFLOW`: more than `maxSpoolBytes` of a stream have arrived unread
  * - `ERR_CAMP_SPOOL_FAILED`: what had arrived of a stream could not be kept on disk
  * - `ERR_CAMP_UNSUPPORTED`: the peer does not take part in transactions (protocol: feature bit 0)
@@ -676,6 +682,7 @@ export type CAMPErrorCode =
     | "ERR_CAMP_TIMEOUT"
     | "ERR_CAMP_CANCELLED"
     | "ERR_CAMP_SIZE_MISMATCH"
+    | "ERR_CAMP_SOURCE_TRUNCATED"
     | "ERR_CAMP_STREAM_OVERFLOW"
     | "ERR_CAMP_SPOOL_FAILED"
     | "ERR_CAMP_UNSUPPORTED";

@@ -66,7 +66,7 @@ async function download({ t, session, peer, random }, number) {
   }
   const outcome = await within(sent.then(() => "sent", (error) => error), 25_000, `${name}, ${behaviour} of ${data.length} bytes`);
   if (outcome !== "sent") {
-    assert.ok(outcome.message === "given up" || ["ERR_CAMP_CANCELLED", "ERR_CAMP_SESSION_CLOSED"].includes(outcome.code), `${name}: ${outcome.stack}`);
+    assert.ok(outcome.cause?.message === "given up" || ["ERR_CAMP_CANCELLED", "ERR_CAMP_SESSION_CLOSED"].includes(outcome.code), `${name}: ${outcome.stack}`);
     return "failed";
   }
   const { txId } = peer.of("TX_START").find((start) => start.name === name);

@@ -61,7 +61,7 @@ test("a stream aborted behind its TX_FINISH sends no TX_CANCEL: it would mean th
   const sent = session.transaction.Stream(Buffer.from("x"), { signal: abort.signal });
   await takeFinish(peer, 0);
   abort.abort(new Error("too late"));
-  assert.equal((await rejection(sent)).message, "too late");
+  assert.equal((await rejection(sent)).cause.message, "too late");
   await peer.roundTrip();
   assert.equal(peer.of("TX_CANCEL").length, 0);
 });

@@ -240,6 +240,39 @@ test("a signal aborted before: AbortError, and the source is let go", async (t) 
   assert.equal(peer.of("TX_CANCEL").length, peer.of("TX_START").length);
 });
 
+test("a signal's reason is the cause of the AbortError, of Stream and of WaitForStream", async (t) => {
+  const { session } = await openPair(t);
+  const reason = new Error("no longer needed");
+  const calls = [
+    (signal) => session.transaction.Stream(openEnded(), { signal }),
+    (signal) => session.transaction.WaitForStream("nobody's", { signal }),
+  ];
+  for (const call of calls) {
+    const controller = new AbortController();
+    const late = call(controller.signal);
+    controller.abort(reason);
+    for (const error of [await rejection(late), await rejection(call(controller.signal))]) {
+      assert.deepEqual([error.name, error.code, error.cause], ["AbortError", "ABORT_ERR", reason]);
+    }
+  }
+});
+
+test("timeoutMs cancels a transaction that is not over in time", async (t) => {
+  const { session, peer } = await openPair(t);
+  const source = openEnded();
+  const error = await rejection(session.transaction.Stream(source, { timeoutMs: 50 }));
+  assert.equal(error.code, "ERR_CAMP_TIMEOUT");
+  await takeCancel(peer, 0);
+  await eventually(() => source.destroyed);
+  const done = session.transaction.Stream(Buffer.from("x"), { streamName: "done", timeoutMs: 60_000 });
+  await receivePush(peer, { name: "done" });
+  await done;
+  for (const timeoutMs of [0, -1, NaN, Infinity, 2 ** 31]) {
+    assert.ok(await rejection(session.transaction.Stream("x", { timeoutMs })) instanceof RangeError, String(timeoutMs));
+  }
+  assert.ok(await rejection(session.transaction.Stream("x", { timeoutMs: "1" })) instanceof TypeError);
+});
+
 test("a signal aborted after the end does nothing", async (t) => {
   const { session, peer } = await openPair(t);
   const controller = new AbortController();

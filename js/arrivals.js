@@ -1,5 +1,5 @@
 // The streams that arrived and those who wait for them.
-import { rejected, waitTimeout } from "./errors.js";
+import { abortError, rejected, waitTimeout } from "./errors.js";
 
 /** @typedef {import("./readable.js").CAMPReadable} CAMPReadable */
 
@@ -77,7 +77,7 @@ export class Arrivals {
           reject(reason);
         },
       };
-      const onAbort = () => waiter.giveUp(signal?.reason);
+      const onAbort = () => waiter.giveUp(abortError(/** @type {AbortSignal} */ (signal)));
       const timer = timeoutMs === Infinity ? undefined : setTimeout(() => waiter.giveUp(waitTimeout()), timeoutMs);
       signal?.addEventListener("abort", onAbort, { once: true });
       this.#waiters.add(waiter);

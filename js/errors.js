@@ -82,8 +82,24 @@ export function outgoingError(outcome, sid, ackTimeoutMs, text) {
       return Object.assign(new Error(message), { code });
     }
     case 4: return ackTimeout(ackTimeoutMs);
+    case 6: return new CAMPError("ERR_CAMP_CANCELLED", `The peer of session ${sid} asked for more than 65,536 separate pieces of a transaction.`);
     default: return new CAMPError("ERR_CAMP_UNSUPPORTED", `The peer of session ${sid} does not take part in transactions.`);
   }
+}
+
+/**
+ * What the caller's signal makes of a promise, as in Node's own functions.
+ *
+ * @param {AbortSignal} signal
+ */
+export function abortError(signal) {
+  const error = new Error("The operation was aborted.", { cause: signal.reason });
+  return Object.assign(error, { name: "AbortError", code: "ABORT_ERR" });
+}
+
+/** @param {number} timeoutMs */
+export function streamTimeout(timeoutMs) {
+  return new CAMPError("ERR_CAMP_TIMEOUT", `The transaction was not over within ${timeoutMs} ms.`);
 }
 
 export function waitTimeout() {

@@ -92,7 +92,7 @@ export function policyName(index) {
  * Options of `Stream`.
  *
  * @param {any} [given]
- * @returns {{ name: string, pull: boolean, signal: AbortSignal | undefined }}
+ * @returns {{ name: string, pull: boolean, signal: AbortSignal | undefined, timeoutMs: number | undefined }}
  * @throws {TypeError | RangeError} naming the option
  */
 export function readStreamOptions(given = {}) {
@@ -101,6 +101,7 @@ export function readStreamOptions(given = {}) {
     name: streamName("streamName", given.streamName),
     pull: isPull(given.behaviour),
     signal: abortSignal(given.signal),
+    timeoutMs: given.timeoutMs === undefined ? undefined : number("timeoutMs", given.timeoutMs, 0, 1, MAX_MS),
   };
 }
 

@@ -1,5 +1,5 @@
 // The bounds a caller puts on one send: a signal, a time.
-import { ackTimeout } from "./errors.js";
+import { abortError, ackTimeout } from "./errors.js";
 import { number } from "./options.js";
 
 /** @typedef {import("../index.js").SendOptions} SendOptions */
@@ -56,10 +56,4 @@ function check(options) {
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError("signal must be an AbortSignal.");
   if (timeoutMs !== undefined) number("timeoutMs", timeoutMs, 0, 1);
   return { signal, timeoutMs };
-}
-
-/** @param {AbortSignal} signal */
-export function abortError(signal) {
-  const error = new Error("The operation was aborted.", { cause: signal.reason });
-  return Object.assign(error, { name: "AbortError", code: "ABORT_ERR" });
 }

@@ -3,6 +3,7 @@ import { resolve as resolvePath } from "node:path";
 import { Readable, finished } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { types } from "node:util";
+import { abortError, streamTimeout } from "./errors.js";
 
 /** Bytes handed over in one call at most. */
 const PIECE = 256 * 1024;
@@ -96,6 +97,8 @@ export class Transfer {
   #sink;
   #signal;
   #onAbort;
+  /** @type {NodeJS.Timeout | undefined} */
+  #timer;
   #credit = INITIAL_CREDIT;
   /** Whether the source has been read to its end. */
   #read = false;
@@ -110,13 +113,13 @@ export class Transfer {
   /**
    * @param {Source} source
    * @param {Sink} sink
-   * @param {AbortSignal} [signal]
+   * @param {{ signal?: AbortSignal | undefined, timeoutMs?: number | undefined }} bounds
    */
-  constructor(source, sink, signal) {
+  constructor(source, sink, { signal, timeoutMs }) {
     this.#source = source;
     this.#sink = sink;
     this.#signal = signal;
-    this.#onAbort = () => this.#fail(signal?.reason);
+    this.#onAbort = () => this.#fail(abortError(/** @type {AbortSignal} */ (signal)));
     /** @type {Promise<void>} */
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -125,6 +128,7 @@ export class Transfer {
     // Who did not keep the promise did not ask to know.
     this.promise.catch(ignore);
     signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#fail(streamTimeout(timeoutMs)), timeoutMs);
     source.watch?.((error) => this.#fail(error));
     if (source.kind === FILE) this.#read = true;
     else this.#feed();
@@ -162,6 +166,7 @@ export class Transfer {
 
   #end() {
     this.#over = true;
+    clearTimeout(this.#timer);
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#sink.over();
     if (!this.#read) this.#source.release();

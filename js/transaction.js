@@ -1,7 +1,7 @@
 // The `transaction` namespace of a session: byte streams in both directions.
 import { EventEmitter } from "node:events";
 import { Arrivals } from "./arrivals.js";
-import { incomingError, outgoingError, rejected, sessionClosed, transactionOver, streamCancelled } from "./errors.js";
+import { abortError, incomingError, outgoingError, rejected, sessionClosed, transactionOver, streamCancelled } from "./errors.js";
 import { readStreamOptions, readWaitOptions, streamName } from "./options.js";
 import { CAMPReadable, checkRange } from "./readable.js";
 import { Transfer, openOrder, openSource } from "./sources.js";
@@ -78,7 +78,7 @@ export class CAMPTransaction extends EventEmitter {
       // Its errors are nobody's from now on, too.
       input.watch?.(() => {});
       input.release();
-      return rejected(signal?.aborted ? signal.reason : sessionClosed(this.#session.sid));
+      return rejected(signal?.aborted ? abortError(signal) : sessionClosed(this.#session.sid));
     }
     const key = this.#nextKey;
     this.#nextKey = (key + 1) >>> 0;
@@ -89,7 +89,7 @@ export class CAMPTransaction extends EventEmitter {
       end: () => this.#order((native, slot) => native.txEnd(slot, key)),
       abort: () => this.#order((native, slot) => native.txAbort(slot, key)),
       over: () => this.#forget(this.#transfers, key),
-    }, signal);
+    }, settings);
     this.#transfers.set(key, transfer);
     return transfer.promise;
   }
@@ -103,7 +103,7 @@ export class CAMPTransaction extends EventEmitter {
     try {
       const wanted = streamName("name", name);
       const { timeoutMs, signal } = readWaitOptions(timeout);
-      if (signal?.aborted) return rejected(signal.reason);
+      if (signal?.aborted) return rejected(abortError(signal));
       return this.#arrivals.wait(wanted, timeoutMs, signal);
     } catch (error) {
       return rejected(error);

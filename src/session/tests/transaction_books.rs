@@ -236,7 +236,9 @@ impl Books {
                     TxOutcome::Done | TxOutcome::TimedOut => assert_eq!(offer.stage, Stage::Finished),
                     TxOutcome::Cancelled => assert!(refused, "{key} was cancelled, but nobody refused it"),
                     TxOutcome::SourceFailed => assert!(offer.lied),
-                    TxOutcome::SessionClosed | TxOutcome::Unsupported => panic!("{key} ended with {outcome:?}"),
+                    TxOutcome::SessionClosed | TxOutcome::Unsupported | TxOutcome::TooManyPieces => {
+                        panic!("{key} ended with {outcome:?}")
+                    }
                 }
             }
         }

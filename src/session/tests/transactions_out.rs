@@ -239,7 +239,7 @@ fn a_pull_fetched_in_too_many_pieces_is_given_up() {
         solo.feed(KEY, 1);
         solo.output();
     }
-    assert_eq!(solo.transaction_events().last(), Some(&settled(KEY, TxOutcome::SourceFailed)));
+    assert_eq!(solo.transaction_events().last(), Some(&settled(KEY, TxOutcome::TooManyPieces)));
     assert!(solo.is_idle());
 }
 

@@ -164,4 +164,6 @@ pub enum TxOutcome {
     TimedOut = 4,
     /// The peer has announced no transactions.
     Unsupported = 5,
+    /// The peer asked for too many separate pieces of a pull.
+    TooManyPieces = 6,
 }

@@ -245,7 +245,7 @@ impl Session {
             Source::Ranged { sent, .. } => {
                 sent.add(at, at + chunk.len() as u64);
                 if sent.pieces() > MAX_PIECES {
-                    self.fail_outgoing(key, TxOutcome::SourceFailed);
+                    self.fail_outgoing(key, TxOutcome::TooManyPieces);
                 }
                 self.read_ahead(key);
             }
