@@ -329,7 +329,8 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   #emit(event, session) {
     try {
-      this.emit(event, session);
+      if (session === undefined) this.emit(event);
+      else this.emit(event, session);
     } catch (error) {
       this._onListenerError(error, event, session);
     }

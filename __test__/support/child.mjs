@@ -16,12 +16,14 @@ export class Child {
 
   /** `args` reach the script as JSON in `process.argv[2]`. */
   static start(t, script, args = {}, { env = {}, execArgv = [] } = {}) {
-    const { DEBUG: _inherited, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...inherited } = process.env;
     const file = fileURLToPath(new URL(script, FIXTURES));
-    const child = new Child(spawn(process.execPath, [...execArgv, file, JSON.stringify(args)], {
-      env: { ...inherited, ...env },
-      stdio: ["pipe", "pipe", "pipe"],
-    }));
+    return Child.node(t, [...execArgv, file, JSON.stringify(args)], { env });
+  }
+
+  /** Node with these arguments. */
+  static node(t, args, { env = {}, cwd } = {}) {
+    const { DEBUG: _inherited, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...inherited } = process.env;
+    const child = new Child(spawn(process.execPath, args, { cwd, env: { ...inherited, ...env }, stdio: ["pipe", "pipe", "pipe"] }));
     t.after(() => child.kill());
     return child;
   }
@@ -58,6 +60,22 @@ export class Child {
         throw new Error(`${error.message}\n${this.stderr}`);
       })
       .finally(() => this.#waiters.delete(waiter));
+  }
+
+  /** What `pattern` finds in stdout, as soon as it does. */
+  printed(pattern, ms = 10_000) {
+    const found = deferred();
+    const look = () => {
+      const match = pattern.exec(this.stdout);
+      if (match !== null) found.resolve(match);
+    };
+    this.process.stdout.on("data", look);
+    look();
+    return within(Promise.race([found.promise, this.#exit.promise.then(() => (look(), found.promise))]), ms, `${pattern} on stdout`)
+      .catch((error) => {
+        throw new Error(`${error.message}\n${this.stdout}\n${this.stderr}`);
+      })
+      .finally(() => this.process.stdout.removeListener("data", look));
   }
 
   /** A command for the script: one JSON line to its stdin. */
