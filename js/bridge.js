@@ -324,6 +324,6 @@ export class BridgedSocket extends Duplex {
 }
 
 /** @param {string} address */
-function familyOf(address) {
+export function familyOf(address) {
   return address.includes(":") ? "IPv6" : "IPv4";
 }

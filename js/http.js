@@ -2,7 +2,7 @@
 // and hands over the connections that are not CAMP's.
 import http from "node:http";
 import https from "node:https";
-import { BridgedSocket } from "./bridge.js";
+import { BridgedSocket, familyOf } from "./bridge.js";
 
 /** @typedef {import("node:net").AddressInfo} AddressInfo */
 /** @typedef {import("../native.cjs").NativeServer} NativeServer */
@@ -26,6 +26,12 @@ const INTEREST = new Map([
   ["upgrade", UPGRADES],
 ]);
 
+/** For the native `httpLimit`. */
+const UNBOUNDED = 0xffffffff;
+
+/** Whether `maxConnections = 0` drops every connection. */
+const ZERO_IS_A_LIMIT = Number.parseInt(process.versions.node) >= 21;
+
 const STARTING = 0;
 const LISTENING = 1;
 const CLOSING = 2;
@@ -38,9 +44,12 @@ const STOPPED = 3;
  * @property {boolean} secure whether it speaks TLS
  * @property {(give: (native: NativeServer) => void) => void} order gives an order, unless it is too late
  * @property {(bits: number) => void} interest tells what is to be handed over
+ * @property {(connections: number) => void} limit tells how many connections there may be
  * @property {() => AddressInfo | null} address
  * @property {() => number} sessions how many there are
  * @property {() => void} close takes no new connections from now on
+ * @property {() => void} connections their number has changed
+ * @property {(held: boolean) => void} hold whether the listening server keeps the process alive
  */
 
 export class HttpInterop {
@@ -49,6 +58,8 @@ export class HttpInterop {
   #sockets = new Map();
   #state = STARTING;
   #interest = 0;
+  /** `maxConnections` as it was set. @type {unknown} */
+  #limit;
   /** @type {NodeJS.Timeout | undefined} */
   #grace;
   /** @type {import("./bridge.js").Line} */
@@ -69,6 +80,14 @@ export class HttpInterop {
     Object.defineProperties(this.server, {
       listening: { get: () => this.#state === LISTENING, configurable: true },
       address: method(() => host.address()),
+      ref: method(() => this.#hold(true)),
+      unref: method(() => this.#hold(false)),
+      maxConnections: {
+        get: () => this.#limit,
+        set: (limit) => { this.#setLimit(limit); },
+        enumerable: true,
+        configurable: true,
+      },
       listen: method((/** @type {unknown[]} */ ...args) => this.#listen(args)),
       close: method((/** @type {((error?: Error) => void) | undefined} */ callback) => this.#close(callback)),
       getConnections: method((/** @type {(error: null, count: number) => void} */ callback) => {
@@ -131,6 +150,7 @@ export class HttpInterop {
   opened(id, details) {
     const socket = new BridgedSocket(this.#line, id, details);
     this.#sockets.set(id, socket);
+    this.#host.connections();
     attempt(() => this.server.emit(this.#host.secure ? "secureConnection" : "connection", socket));
   }
 
@@ -140,6 +160,21 @@ export class HttpInterop {
    */
   data(id, data) {
     attempt(() => this.#sockets.get(id)?._onData(data));
+  }
+
+  /**
+   * A connection beyond `maxConnections` was hung up on.
+   *
+   * @param {{ remoteAddress: string, remotePort: number, localAddress: string, localPort: number }} ends
+   */
+  turnedAway(ends) {
+    const families = { localFamily: familyOf(ends.localAddress), remoteFamily: familyOf(ends.remoteAddress) };
+    attempt(() => this.server.emit("drop", { ...ends, ...families }));
+  }
+
+  /** How many connections there are. */
+  get size() {
+    return this.#sockets.size;
   }
 
   /** @param {number} id */
@@ -163,6 +198,7 @@ export class HttpInterop {
   closed(id, code, message) {
     const socket = this.#sockets.get(id);
     this.#sockets.delete(id);
+    this.#host.connections();
     const error = code === "" ? undefined : Object.assign(new Error(`${code}: ${message}`), { code });
     attempt(() => socket?._onClosed(error));
   }
@@ -171,10 +207,9 @@ export class HttpInterop {
   #listen(args) {
     const callback = args.findLast((arg) => typeof arg === "function");
     if (this.#state > LISTENING) throw notRunning("The CAMP server is closed; make a new one to listen again.");
-    if (callback !== undefined) {
-      if (this.#state === LISTENING) process.nextTick(/** @type {() => void} */ (callback));
-      else this.server.once("listening", /** @type {() => void} */ (callback));
-    }
+    if (callback !== undefined) this.server.once("listening", /** @type {() => void} */ (callback));
+    // Whoever calls it waits for the event, frameworks too, also when the port was bound before.
+    if (this.#state === LISTENING) process.nextTick(() => this.server.emit("listening"));
     return this.server;
   }
 
@@ -191,6 +226,23 @@ export class HttpInterop {
       this.server.closeIdleConnections();
     }
     return this.server;
+  }
+
+  /** @param {boolean} held */
+  #hold(held) {
+    this.#host.hold(held);
+    return this.server;
+  }
+
+  /**
+   * As Node of this version reads it: 0 means no bound before 21.
+   *
+   * @param {any} limit
+   */
+  #setLimit(limit) {
+    this.#limit = limit;
+    const bounded = limit >= (ZERO_IS_A_LIMIT ? 0 : 1) && limit !== null && limit < UNBOUNDED;
+    this.#host.limit(bounded ? Math.ceil(limit) : UNBOUNDED);
   }
 
   #wanted() {

@@ -37,6 +37,10 @@ export class CAMPWebsocketServer extends EventEmitter {
   #secure;
   /** False once new connections are refused for good. */
   #accepting = true;
+  /** False once `http_server.unref()` was called. */
+  #held = true;
+  /** Whether it does keep the process alive. */
+  #holds = true;
   /** @type {Promise<void> | undefined} */
   #destroyed;
   #onStopped = () => {};
@@ -185,6 +189,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   _ended(session) {
     this.#sessions.delete(session);
+    this.#connectionsChanged();
   }
 
   /** @internal Sees to it that what was sent in this tick is handed over. */
@@ -246,6 +251,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   #onOpened(slot, sid, remote, token) {
     const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote);
     this.#sessions.add(session);
+    this.#connectionsChanged();
     if (sessionChannel.hasSubscribers) sessionChannel.publish({ server: this, session });
     this.#emit("session", session);
     // It had been let in when draining began.
@@ -297,14 +303,35 @@ export class CAMPWebsocketServer extends EventEmitter {
       secure: this.#secure,
       order: (give) => this.#order(() => give(this._native)),
       interest: (bits) => this._native.httpInterest(bits),
+      limit: (connections) => this._native.httpLimit(connections),
       address: () => this.#address,
       sessions: () => this.#sessions.size,
       close: () => this.#stopAccepting(),
+      connections: () => this.#connectionsChanged(),
+      hold: (held) => this.#hold(held),
     });
     if (this.#stopped) opened.over();
     else if (this.#destroyed !== undefined) opened.destroy();
     else if (this.#address !== null) opened.listening();
     return opened;
+  }
+
+  /** @param {boolean} held */
+  #hold(held) {
+    this.#held = held;
+    this.#holdProcess();
+  }
+
+  #connectionsChanged() {
+    if (!this.#held) this.#holdProcess();
+  }
+
+  /** A server that was told not to keep the process alive does so while it has connections, as Node's do. */
+  #holdProcess() {
+    const holds = this.#held || this.#sessions.size > 0 || (this.#http?.size ?? 0) > 0;
+    if (holds === this.#holds || this.#stopped) return;
+    this.#holds = holds;
+    this._native.holdProcess(holds);
   }
 
   #stopAccepting() {
