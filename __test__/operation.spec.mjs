@@ -178,3 +178,41 @@ test("signals end the wait for Stream and WaitForStream, with the signal's reaso
   controller.abort(why);
   assert.deepEqual(await rejections, [why, why]);
 });
+
+test("the validator's signal is aborted when handshakeTimeoutMs is over, and when the server is destroyed", async (t) => {
+  const signals = [];
+  const undecided = { validate: (_token, { signal }) => (signals.push(signal), new Promise(() => {})) };
+  for (const end of [() => {}, (server) => server.Destroy()]) {
+    const { server, port } = await startServer(t, { handshakeTimeoutMs: signals.length === 0 ? 50 : 30_000 }, undecided);
+    const count = signals.length;
+    const asked = Peer.connect({ port });
+    asked.catch(() => {});
+    await eventually(() => signals.length > count);
+    assert.equal(signals[count].aborted, false);
+    await end(server);
+    await eventually(() => signals[count].aborted);
+    await assert.rejects(asked);
+  }
+});
+
+test("requests that are refused do not use up maxConnections", async (t) => {
+  const running = await startServer(t, { maxConnections: 1 });
+  for (let i = 0; i < 3; i++) assert.equal((await rejection(Peer.connect({ port: running.port, token: "wrong" }))).status, 401);
+  await openSession(running);
+});
+
+test("a listener of listening or of a stat event that throws is reported as listener-error", async (t) => {
+  const server = CAMP(validator, { port: 0, keepAliveIntervalMs: 40 });
+  t.after(() => server.Destroy());
+  const told = [];
+  server.on("listener-error", (error, event, session) => told.push([error.message, event, session]));
+  const listening = once(server, "listening");
+  server.on("listening", () => { throw new Error("one"); });
+  await listening;
+  const { port } = server.address();
+  const { session, peer } = await openSession({ server, port });
+  session.once("stat-rtt", () => { throw new Error("two"); });
+  await once(session, "stat-ack-timeout");
+  peer.terminate();
+  assert.deepEqual(told, [["one", "listening", undefined], ["two", "stat-rtt", session]]);
+});
