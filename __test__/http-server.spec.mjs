@@ -15,8 +15,8 @@ import { MIB, payload } from "./support/streams.mjs";
 import { test } from "./support/test.mjs";
 import { delay, eventually } from "./support/wait.mjs";
 
-const key = readFileSync(new URL("support/tls/test-only.key.pem", import.meta.url));
-const cert = readFileSync(new URL("support/tls/test-only.cert.pem", import.meta.url));
+const pem = (name) => readFileSync(new URL(`support/tls/${name}.pem`, import.meta.url));
+const [key, cert] = [pem("test-only.key"), pem("test-only.cert")];
 const BY_ITSELF = { code: 0, signal: null };
 
 for (const late of [false, true]) {
@@ -153,6 +153,18 @@ test("maxRequestsPerSocket ends a connection with the answer to its last request
   const connections = [];
   for (let i = 0; i < 3; i++) connections.push((await request({ port, agent })).headers.connection);
   assert.deepEqual(connections, ["keep-alive", "close", "keep-alive"]);
+});
+
+test("setSecureContext() of an https http_server replaces the certificate", async (t) => {
+  const other = { key: pem("test-only-second.key"), cert: pem("test-only-second.cert") };
+  const { server, port } = await startServer(t, { ssl: { key, cert } });
+  server.http_server.on("request", (_request, response) => response.end("x"));
+  const ask = (ca) => request({ port, tls: { ca, servername: "localhost" } });
+  assert.equal((await ask(cert)).status, 200);
+  server.http_server.setSecureContext(other);
+  assert.equal((await ask(other.cert)).status, 200);
+  await assert.rejects(ask(cert));
+  assert.throws(() => server.http_server.setSecureContext({ key: "no", cert: "pem" }), /ssl\.key/);
 });
 
 function application(serverFactory) {

@@ -7,7 +7,6 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Child } from "./support/child.mjs";
 import { declaredNames } from "./support/declarations.mjs";
 import { request } from "./support/http.mjs";
@@ -18,7 +17,7 @@ import { test } from "./support/test.mjs";
 import { rejection } from "./support/server.mjs";
 
 const readme = readFileSync(join(ROOT, "README.md"), "utf8");
-const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+const { scripts, files } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
 const TOKEN = "MySuperSecretToken";
 const PORT = /listening on port (\d+)/;
 const TLS = { ca: readFileSync(new URL("support/tls/test-only.cert.pem", import.meta.url)), servername: "localhost" };
@@ -221,11 +220,22 @@ test("what the README's tables name exists in index.d.ts", () => {
   assert.deepEqual(unknown, []);
 });
 
-test("the README's links within the repository lead somewhere", async () => {
-  const anchors = new Set([...readme.matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
-    title.toLowerCase().replaceAll(/[^\w\- ]/g, "").replaceAll(" ", "-")));
-  for (const [, link] of prose.matchAll(/\]\(([^)]+)\)/g)) {
-    if (link.startsWith("#")) assert.ok(anchors.has(link.slice(1)), link);
-    else if (!link.startsWith("http")) await readFile(fileURLToPath(new URL(`../${link}`, import.meta.url)));
-  }
+/** What GitHub makes of a heading. */
+const anchorsOf = (text) => new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
+  title.toLowerCase().replaceAll(/[^\w\- ]/g, "").replaceAll(" ", "-")));
+
+for (const document of ["README.md", "MIGRATING.md", "ARCHITECTURE.md", "CHANGELOG.md"]) {
+  test(`the links of ${document} within the repository lead somewhere`, () => {
+    const text = readFileSync(join(ROOT, document), "utf8");
+    for (const [, link] of text.matchAll(/\]\(([^)]+)\)/g)) {
+      if (link.startsWith("#")) assert.ok(anchorsOf(text).has(link.slice(1)), link);
+      else if (!link.startsWith("http")) readFileSync(join(ROOT, link));
+    }
+  });
+}
+
+test("MIGRATING.md is part of the package, and its package.json is one", () => {
+  assert.ok(files.includes("MIGRATING.md"));
+  const [, json] = /^```json\n([^]*?)^```$/m.exec(readFileSync(join(ROOT, "MIGRATING.md"), "utf8"));
+  assert.match(JSON.parse(json).dependencies["camp-server"], /^npm:@[\w-]+\/camp-server@1\.0\.9$/);
 });

@@ -49,6 +49,7 @@ const STOPPED = 3;
  * @property {() => number} sessions how many there are
  * @property {() => void} close takes no new connections from now on
  * @property {() => void} connections their number has changed
+ * @property {(ssl: import("../index.js").SSLOptions) => void} secureContext what handshakes use from now on
  * @property {(held: boolean) => void} hold whether the listening server keeps the process alive
  */
 
@@ -95,6 +96,7 @@ export class HttpInterop {
         return this.server;
       }),
     });
+    if (host.secure) Object.defineProperty(this.server, "setSecureContext", method(host.secureContext));
     this.server.on("newListener", (event) => this.#setInterest(this.#interest | (INTEREST.get(event) ?? 0)));
     this.server.on("removeListener", () => this.#setInterest(this.#wanted()));
   }

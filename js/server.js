@@ -309,6 +309,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       close: () => this.#stopAccepting(),
       connections: () => this.#connectionsChanged(),
       hold: (held) => this.#hold(held),
+      secureContext: (ssl) => this.SetSecureContext(ssl),
     });
     if (this.#stopped) opened.over();
     else if (this.#destroyed !== undefined) opened.destroy();
