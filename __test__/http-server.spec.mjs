@@ -213,3 +213,35 @@ test("fastify's own listen() waits for the port and answers with its address", a
   await app.close();
   assert.equal(server.http_server.listening, false);
 });
+
+test("Drain(): http_server no longer listens, ends idle connections and lets a request under way finish", async (t) => {
+  const running = await startServer(t);
+  const { server, port } = running;
+  let answer;
+  const asked = new Promise((resolve) => {
+    server.http_server.on("request", (incoming, response) => {
+      if (incoming.url !== "/slow") return void response.end("x");
+      answer = () => response.end("finished");
+      resolve();
+    });
+  });
+  const agent = new http.Agent({ keepAlive: true });
+  t.after(() => agent.destroy());
+  await request({ port, agent });
+  const [[idle]] = Object.values(agent.freeSockets);
+  const { session, peer } = await openSession(running, { autoAck: false });
+  peer.sendAck(0);
+  session.base.SendUTF8("holds it up");
+  const { ack } = await peer.next("UTF8DATA");
+  const slow = request({ port, path: "/slow" });
+  await asked;
+  const drained = server.Drain(20_000);
+  assert.equal(server.http_server.listening, false);
+  assert.equal(server.http_server.address(), null);
+  await connectionEnd(idle);
+  answer();
+  assert.equal((await slow).text, "finished");
+  assert.ok(peer.isOpen);
+  peer.sendAck(ack);
+  await drained;
+});

@@ -119,6 +119,14 @@ export class HttpInterop {
     return this.server.listenerCount("error") > 0 && this.server.emit("error", error);
   }
 
+  /** New connections are refused and idle ones end; requests under way go on. */
+  stopListening() {
+    if (this.#state >= CLOSING) return;
+    this.#state = CLOSING;
+    this.#host.close();
+    this.server.closeIdleConnections();
+  }
+
   /** The server is destroyed: idle connections end at once, others when they have had their time. */
   destroy() {
     if (this.#state === STOPPED || this.#grace !== undefined) return;
@@ -222,11 +230,7 @@ export class HttpInterop {
     if (typeof callback === "function") {
       this.server.once("close", () => callback(ran ? undefined : notRunning("Server is not running.")));
     }
-    if (ran) {
-      this.#state = CLOSING;
-      this.#host.close();
-      this.server.closeIdleConnections();
-    }
+    this.stopListening();
     return this.server;
   }
 

@@ -134,6 +134,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     const limit = number("timeoutMs", timeoutMs, DRAIN_MS, 0);
     this.#draining = true;
     this.#stopAccepting();
+    this.#http?.stopListening();
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, limit); });
