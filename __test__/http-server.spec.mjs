@@ -62,6 +62,14 @@ test("with unref() a request under way keeps the process alive until its connect
   assert.deepEqual(await child.exit(), BY_ITSELF);
 });
 
+for (const how of ["Destroy", "Drain", "close"]) {
+  test(`with unref() the process does not end before ${how}() has`, async (t) => {
+    const child = Child.start(t, "unref-destroy.mjs", { how });
+    assert.deepEqual(await child.exit(), BY_ITSELF);
+    await child.report("ended");
+  });
+}
+
 test("ref() and unref() give the server back", async (t) => {
   const { http_server } = (await startServer(t)).server;
   assert.equal(http_server.unref(), http_server);
@@ -101,6 +109,17 @@ test("maxConnections may be raised, lowered and taken back; those there are stay
     await session.Destroy();
   }
   await peer.roundTrip();
+});
+
+test("maxConnections holds in a burst: as many are let in, no more and no fewer", async (t) => {
+  const running = await startServer(t);
+  const { http_server } = running.server;
+  let dropped = 0;
+  http_server.on("drop", () => dropped++);
+  http_server.maxConnections = 20;
+  const tried = await Promise.allSettled(Array.from({ length: 50 }, () => Peer.connect({ port: running.port })));
+  assert.equal(tried.filter(({ status }) => status === "fulfilled").length, 20);
+  await eventually(() => dropped === 30);
 });
 
 test("the option maxConnections answers with 503, counts sessions alone and leaves requests be", async (t) => {

@@ -190,7 +190,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   _ended(session) {
     this.#sessions.delete(session);
-    this.#connectionsChanged();
+    this.#holdProcess();
   }
 
   /** @internal Sees to it that what was sent in this tick is handed over. */
@@ -204,6 +204,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#accepting = false;
     this.#address = null;
     if (this.#stopped) return;
+    this.#holdProcess();
     this.#http?.destroy();
     /** @type {Promise<void>} */
     const stopped = new Promise((resolve) => { this.#onStopped = resolve; });
@@ -252,7 +253,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   #onOpened(slot, sid, remote, token) {
     const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote);
     this.#sessions.add(session);
-    this.#connectionsChanged();
+    this.#holdProcess();
     if (sessionChannel.hasSubscribers) sessionChannel.publish({ server: this, session });
     this.#emit("session", session);
     // It had been let in when draining began.
@@ -308,7 +309,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       address: () => this.#address,
       sessions: () => this.#sessions.size,
       close: () => this.#stopAccepting(),
-      connections: () => this.#connectionsChanged(),
+      connections: () => this.#holdProcess(),
       hold: (held) => this.#hold(held),
       secureContext: (ssl) => this.SetSecureContext(ssl),
     });
@@ -324,13 +325,12 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#holdProcess();
   }
 
-  #connectionsChanged() {
-    if (!this.#held) this.#holdProcess();
-  }
-
-  /** A server that was told not to keep the process alive does so while it has connections, as Node's do. */
+  /**
+   * A server that was told not to keep the process alive does so while it has connections, and while it
+   * comes to its end, as Node's do.
+   */
   #holdProcess() {
-    const holds = this.#held || this.#sessions.size > 0 || (this.#http?.size ?? 0) > 0;
+    const holds = this.#held || !this.#accepting || this.#sessions.size > 0 || (this.#http?.size ?? 0) > 0;
     if (holds === this.#holds || this.#stopped) return;
     this.#holds = holds;
     this._native.holdProcess(holds);
@@ -339,6 +339,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   #stopAccepting() {
     this.#accepting = false;
     this.#address = null;
+    this.#holdProcess();
     this.#order(() => this._native.stopAccepting());
   }
 
