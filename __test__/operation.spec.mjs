@@ -216,3 +216,33 @@ test("a listener of listening or of a stat event that throws is reported as list
   peer.terminate();
   assert.deepEqual(told, [["one", "listening", undefined], ["two", "stat-rtt", session]]);
 });
+
+test("hundreds of sends may wait for one signal, without a warning, and all of them hear of it", async (t) => {
+  const warnings = [];
+  const onWarning = (warning) => warnings.push(warning.name);
+  process.on("warning", onWarning);
+  t.after(() => process.removeListener("warning", onWarning));
+  const { session, peer } = await openPair(t, { peer: { autoAck: false } });
+  peer.sendAck(0);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const acknowledged = Array.from({ length: 300 }, () => session.base.SendUTF8("acknowledged", { signal }));
+  await peer.until(() => peer.of("UTF8DATA").length === 300);
+  for (const { ack } of peer.of("UTF8DATA")) peer.sendAck(ack);
+  await Promise.all(acknowledged);
+  const given = Array.from({ length: 300 }, () => session.base.SendUTF8("given up", { signal }));
+  controller.abort();
+  for (const outcome of await Promise.allSettled(given)) assert.equal(outcome.reason?.name, "AbortError");
+  await new Promise(setImmediate);
+  assert.deepEqual(warnings, []);
+});
+
+test("bytes that were transferred elsewhere are a rejection, not an exception", async (t) => {
+  const { session } = await openPair(t);
+  for (const viewOf of [(memory) => memory, (memory) => new DataView(memory)]) {
+    const memory = new ArrayBuffer(8);
+    const data = viewOf(memory);
+    structuredClone(memory, { transfer: [memory] });
+    assert.ok((await rejection(session.base.SendBinary(data))) instanceof TypeError);
+  }
+});
