@@ -1,8 +1,10 @@
 // The end of a server with very many sessions, all of them busy; and of one that is told by SIGTERM.
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { CAMP } from "./support/product.mjs";
 import { Child } from "./support/child.mjs";
+import { request } from "./support/http.mjs";
 import { Peer } from "./support/peer.mjs";
 import { ROOT } from "./support/scratch.mjs";
 import { once, validator } from "./support/server.mjs";
@@ -78,18 +80,33 @@ test("Drain() of a server with 10,000 busy sessions has every message acknowledg
   assert.ok(sends.resolved >= running.count - silent, `${sends.resolved} were acknowledged`);
 });
 
-for (const example of ["echo", "graceful"]) {
-  test(`examples/${example}.mjs ends on SIGTERM: BYE, close 4000, exit code 0`, { skip: process.platform === "win32" && "no signals here" }, async (t) => {
-    const child = Child.node(t, [join(ROOT, "examples", `${example}.mjs`), "0", "T"]);
-    const [, port] = await child.printed(/listening on port (\d+)/);
-    const peer = await Peer.connect({ port: Number(port) });
+/** What each example is asked before it is ended. */
+const EXAMPLES = {
+  async "echo.mjs"({ peer }) {
+    await peer.echo("hello");
+  },
+  async "graceful.mjs"({ peer }) {
+    await peer.acked(peer.sendText("order"));
+    return () => assert.deepEqual(peer.texts(), ["order: done"], "what was under way is finished");
+  },
+  async "http.mjs"({ peer, port }) {
+    assert.equal((await request({ port, path: "/" })).text, "1 sessions\n");
+    assert.equal((await request({ port, path: "/broadcast", method: "POST", body: "to all" })).text, "sent to 1 sessions\n");
+    assert.equal((await peer.next("UTF8DATA")).text, "to all");
+  },
+};
+
+for (const example of readdirSync(join(ROOT, "examples")).filter((name) => name.endsWith(".mjs"))) {
+  test(`examples/${example} does its work, and ends on SIGTERM: BYE, close 4000, exit code 0`, { skip: process.platform === "win32" && "no signals here" }, async (t) => {
+    const child = Child.node(t, [join(ROOT, "examples", example), "0"]);
+    const port = Number((await child.printed(/listening on port (\d+)/))[1]);
+    const peer = await Peer.connect({ port, token: "MySuperSecretToken" });
     await peer.ready();
-    peer.sendText("order 1");
-    if (example === "graceful") await peer.acked(1);
+    const afterwards = await EXAMPLES[example]({ peer, port });
     child.process.kill("SIGTERM");
     assert.equal((await peer.closed).code, 4000);
     assert.equal(peer.of("BYE")[0].reason, "Server shutdown.");
-    if (example === "graceful") assert.deepEqual(peer.texts(), ["order 1: done"], "what was under way is finished");
+    afterwards?.();
     assert.deepEqual(await child.exit(), BY_ITSELF);
     assert.equal(child.stderr, "");
   });
