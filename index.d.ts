@@ -235,8 +235,11 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
      *   waits for that. `close()` refuses new connections and lets live sessions be; `close` is
      *   emitted when the last connection has ended. {@link Destroy} ends idle connections at once,
      *   requests under way after two seconds.
+     * - `unref()` lets the process end although it listens, once no connection is left; `ref()` takes that
+     *   back. `maxConnections` counts sessions too; a connection beyond it is hung up on and told as `drop`.
      *
-     * TLS is terminated natively: sockets have `encrypted`, no certificates of clients.
+     * TLS is terminated natively: sockets have `encrypted`, no certificates of clients. `setSecureContext()`
+     * is {@link SetSecureContext}.
      */
     get http_server(): HttpServer | HttpsServer;
     /** The address the server listens on; `null` before `listening` and once it is destroyed. */

@@ -72,3 +72,14 @@ test("a token is never printed, whatever the section", async (t) => {
     }
   }
 });
+
+test("CAMP_SERVER tells where a validator failed, and not with which token", async (t) => {
+  const child = Child.start(t, "failing-validator.mjs", {}, { env: { DEBUG: "CAMP_SERVER" } });
+  const { port } = await child.report("listening");
+  for (const token of ["hidden-token-1", "hidden-token-2"]) await assert.rejects(Peer.connect({ port, token }), { status: 401 });
+  child.command("destroy");
+  await child.exit();
+  assert.match(child.stderr, /^CAMP_SERVER validate failed with TypeError\n {4}at .*failing-validator\.mjs:7/m);
+  assert.match(child.stderr, /^CAMP_SERVER validate failed with ECONNREFUSED\n {4}at .*failing-validator\.mjs:8/m);
+  assert.doesNotMatch(child.stderr, /hidden-token/);
+});

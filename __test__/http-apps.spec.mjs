@@ -167,3 +167,20 @@ test("socket.io shares the port with sessions and an Express application", async
   assert.equal((await request({ port: running.port, path: "/hello/x" })).status, 200);
   chat.disconnectSockets(true);
 });
+
+test("ws takes http_server as its server option, with a path, and CAMP is not its concern", async (t) => {
+  const running = await startServer(t);
+  echo(running.server);
+  const foreign = new WebSocketServer({ server: running.server.http_server, path: "/foreign" });
+  t.after(() => foreign.close());
+  foreign.on("connection", (socket) => socket.on("message", (data) => socket.send(`foreign ${data}`)));
+  assert.deepEqual(foreign.address(), running.server.address());
+  const client = await openForeign(t, running);
+  const answer = once(client, "message");
+  client.send("hello");
+  assert.equal((await answer)[0].toString(), "foreign hello");
+  // `ws` refuses every path but its own.
+  const { peer } = await openSession(running);
+  await peer.echo("CAMP");
+  assert.equal((await request({ port: running.port, path: "/elsewhere" })).status, 426);
+});

@@ -1,4 +1,5 @@
 // The streams that arrived and those who wait for them.
+import { onAbort } from "./abort.js";
 import { abortError, rejected, waitTimeout } from "./errors.js";
 
 /** @typedef {import("./readable.js").CAMPReadable} CAMPReadable */
@@ -62,7 +63,7 @@ export class Arrivals {
     const promise = new Promise((resolve, reject) => {
       const done = () => {
         clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
+        forget();
         this.#waiters.remove(waiter);
       };
       /** @type {Waiter} */
@@ -77,9 +78,8 @@ export class Arrivals {
           reject(reason);
         },
       };
-      const onAbort = () => waiter.giveUp(abortError(/** @type {AbortSignal} */ (signal)));
       const timer = timeoutMs === Infinity ? undefined : setTimeout(() => waiter.giveUp(waitTimeout()), timeoutMs);
-      signal?.addEventListener("abort", onAbort, { once: true });
+      const forget = signal === undefined ? () => {} : onAbort(signal, () => waiter.giveUp(abortError(signal)));
       this.#waiters.add(waiter);
     });
     promise.catch(() => {});

@@ -67,7 +67,13 @@ export class CAMPBase {
    * @param {Bounds} [bounds]
    */
   #binary(data, bounds) {
-    const bytes = data instanceof Uint8Array ? data : bytesOf(data);
+    let bytes;
+    try {
+      bytes = data instanceof Uint8Array ? data : bytesOf(data);
+    } catch (error) {
+      // Its memory was transferred elsewhere.
+      return rejected(/** @type {Error} */ (error));
+    }
     if (bytes === undefined) {
       return rejected(new TypeError(`SendBinary takes a Buffer, TypedArray, DataView or ArrayBuffer, not ${nameOf(data)}.`));
     }

@@ -11,7 +11,7 @@ const BUFFERED = 64 * 1024;
 /** Bytes of one order. */
 const PIECE = 256 * 1024;
 
-/** Small buffers are joined: one order and one packet, instead of one each. */
+/** Smaller buffers are joined: one order and one packet, instead of one each. */
 const JOIN = 16 * 1024;
 
 /** Credit is given back in portions; the native side begins with four of them. */
@@ -213,9 +213,7 @@ export class BridgedSocket extends Duplex {
    * @param {Callback} callback
    */
   _writev(entries, callback) {
-    const chunks = entries.map(({ chunk }) => chunk);
-    const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    this.#send(length <= JOIN ? [Buffer.concat(chunks, length)] : chunks, callback);
+    this.#send(joined(entries), callback);
   }
 
   /**
@@ -323,7 +321,40 @@ export class BridgedSocket extends Duplex {
   }
 }
 
+/**
+ * What was written, with small neighbours put together.
+ *
+ * @param {{ chunk: Buffer }[]} entries
+ */
+function joined(entries) {
+  const pieces = [];
+  /** @type {Buffer[]} */
+  let small = [];
+  let length = 0;
+  for (const { chunk } of entries) {
+    if (chunk.length >= JOIN) {
+      pieces.push(...together(small, length), chunk);
+      [small, length] = [[], 0];
+    } else {
+      small.push(chunk);
+      length += chunk.length;
+      if (length < BUFFERED) continue;
+      pieces.push(...together(small, length));
+      [small, length] = [[], 0];
+    }
+  }
+  return [...pieces, ...together(small, length)];
+}
+
+/**
+ * @param {Buffer[]} chunks
+ * @param {number} length
+ */
+function together(chunks, length) {
+  return chunks.length > 1 ? [Buffer.concat(chunks, length)] : chunks;
+}
+
 /** @param {string} address */
-function familyOf(address) {
+export function familyOf(address) {
   return address.includes(":") ? "IPv6" : "IPv4";
 }

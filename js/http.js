@@ -2,7 +2,7 @@
 // and hands over the connections that are not CAMP's.
 import http from "node:http";
 import https from "node:https";
-import { BridgedSocket } from "./bridge.js";
+import { BridgedSocket, familyOf } from "./bridge.js";
 
 /** @typedef {import("node:net").AddressInfo} AddressInfo */
 /** @typedef {import("../native.cjs").NativeServer} NativeServer */
@@ -26,6 +26,12 @@ const INTEREST = new Map([
   ["upgrade", UPGRADES],
 ]);
 
+/** For the native `httpLimit`. */
+const UNBOUNDED = 0xffffffff;
+
+/** Whether `maxConnections = 0` drops every connection. */
+const ZERO_IS_A_LIMIT = Number.parseInt(process.versions.node) >= 21;
+
 const STARTING = 0;
 const LISTENING = 1;
 const CLOSING = 2;
@@ -38,9 +44,13 @@ const STOPPED = 3;
  * @property {boolean} secure whether it speaks TLS
  * @property {(give: (native: NativeServer) => void) => void} order gives an order, unless it is too late
  * @property {(bits: number) => void} interest tells what is to be handed over
+ * @property {(connections: number) => void} limit tells how many connections there may be
  * @property {() => AddressInfo | null} address
  * @property {() => number} sessions how many there are
  * @property {() => void} close takes no new connections from now on
+ * @property {() => void} connections their number has changed
+ * @property {(ssl: import("../index.js").SSLOptions) => void} secureContext what handshakes use from now on
+ * @property {(held: boolean) => void} hold whether the listening server keeps the process alive
  */
 
 export class HttpInterop {
@@ -49,6 +59,8 @@ export class HttpInterop {
   #sockets = new Map();
   #state = STARTING;
   #interest = 0;
+  /** `maxConnections` as it was set. @type {unknown} */
+  #limit;
   /** @type {NodeJS.Timeout | undefined} */
   #grace;
   /** @type {import("./bridge.js").Line} */
@@ -69,6 +81,14 @@ export class HttpInterop {
     Object.defineProperties(this.server, {
       listening: { get: () => this.#state === LISTENING, configurable: true },
       address: method(() => host.address()),
+      ref: method(() => this.#hold(true)),
+      unref: method(() => this.#hold(false)),
+      maxConnections: {
+        get: () => this.#limit,
+        set: (limit) => { this.#setLimit(limit); },
+        enumerable: true,
+        configurable: true,
+      },
       listen: method((/** @type {unknown[]} */ ...args) => this.#listen(args)),
       close: method((/** @type {((error?: Error) => void) | undefined} */ callback) => this.#close(callback)),
       getConnections: method((/** @type {(error: null, count: number) => void} */ callback) => {
@@ -76,6 +96,7 @@ export class HttpInterop {
         return this.server;
       }),
     });
+    if (host.secure) Object.defineProperty(this.server, "setSecureContext", method(host.secureContext));
     this.server.on("newListener", (event) => this.#setInterest(this.#interest | (INTEREST.get(event) ?? 0)));
     this.server.on("removeListener", () => this.#setInterest(this.#wanted()));
   }
@@ -96,6 +117,14 @@ export class HttpInterop {
   failed(error) {
     this.over();
     return this.server.listenerCount("error") > 0 && this.server.emit("error", error);
+  }
+
+  /** New connections are refused and idle ones end; requests under way go on. */
+  stopListening() {
+    if (this.#state >= CLOSING) return;
+    this.#state = CLOSING;
+    this.#host.close();
+    this.server.closeIdleConnections();
   }
 
   /** The server is destroyed: idle connections end at once, others when they have had their time. */
@@ -131,6 +160,7 @@ export class HttpInterop {
   opened(id, details) {
     const socket = new BridgedSocket(this.#line, id, details);
     this.#sockets.set(id, socket);
+    this.#host.connections();
     attempt(() => this.server.emit(this.#host.secure ? "secureConnection" : "connection", socket));
   }
 
@@ -140,6 +170,21 @@ export class HttpInterop {
    */
   data(id, data) {
     attempt(() => this.#sockets.get(id)?._onData(data));
+  }
+
+  /**
+   * A connection beyond `maxConnections` was hung up on.
+   *
+   * @param {{ remoteAddress: string, remotePort: number, localAddress: string, localPort: number }} ends
+   */
+  turnedAway(ends) {
+    const families = { localFamily: familyOf(ends.localAddress), remoteFamily: familyOf(ends.remoteAddress) };
+    attempt(() => this.server.emit("drop", { ...ends, ...families }));
+  }
+
+  /** How many connections there are. */
+  get size() {
+    return this.#sockets.size;
   }
 
   /** @param {number} id */
@@ -163,6 +208,7 @@ export class HttpInterop {
   closed(id, code, message) {
     const socket = this.#sockets.get(id);
     this.#sockets.delete(id);
+    this.#host.connections();
     const error = code === "" ? undefined : Object.assign(new Error(`${code}: ${message}`), { code });
     attempt(() => socket?._onClosed(error));
   }
@@ -171,10 +217,9 @@ export class HttpInterop {
   #listen(args) {
     const callback = args.findLast((arg) => typeof arg === "function");
     if (this.#state > LISTENING) throw notRunning("The CAMP server is closed; make a new one to listen again.");
-    if (callback !== undefined) {
-      if (this.#state === LISTENING) process.nextTick(/** @type {() => void} */ (callback));
-      else this.server.once("listening", /** @type {() => void} */ (callback));
-    }
+    if (callback !== undefined) this.server.once("listening", /** @type {() => void} */ (callback));
+    // Whoever calls it waits for the event, frameworks too, also when the port was bound before.
+    if (this.#state === LISTENING) process.nextTick(() => this.server.emit("listening"));
     return this.server;
   }
 
@@ -185,12 +230,25 @@ export class HttpInterop {
     if (typeof callback === "function") {
       this.server.once("close", () => callback(ran ? undefined : notRunning("Server is not running.")));
     }
-    if (ran) {
-      this.#state = CLOSING;
-      this.#host.close();
-      this.server.closeIdleConnections();
-    }
+    this.stopListening();
     return this.server;
+  }
+
+  /** @param {boolean} held */
+  #hold(held) {
+    this.#host.hold(held);
+    return this.server;
+  }
+
+  /**
+   * As Node of this version reads it: 0 means no bound before 21.
+   *
+   * @param {any} limit
+   */
+  #setLimit(limit) {
+    this.#limit = limit;
+    const bounded = limit >= (ZERO_IS_A_LIMIT ? 0 : 1) && limit !== null && limit < UNBOUNDED;
+    this.#host.limit(bounded ? Math.ceil(limit) : UNBOUNDED);
   }
 
   #wanted() {

@@ -48,6 +48,7 @@ const HTTP_DATA = 49;
 const HTTP_ENDED = 50;
 const HTTP_WRITTEN = 51;
 const HTTP_CLOSED = 52;
+const HTTP_TURNED_AWAY = 53;
 
 /**
  * One chunk serves all servers of the thread: it is emptied before another is read.
@@ -350,6 +351,11 @@ export class Records {
       case HTTP_CLOSED: {
         const [code = "", message = ""] = chunk.utf8Slice(start, start + length).split("\0");
         http?.closed(id, code, message);
+        break;
+      }
+      case HTTP_TURNED_AWAY: {
+        const [remoteAddress = "", localAddress = ""] = chunk.latin1Slice(start + 8, start + length).split("\0");
+        http?.turnedAway({ remoteAddress, remotePort: word32(i), localAddress, localPort: word32(i + 1) });
         break;
       }
       default:

@@ -1,4 +1,5 @@
 // The bounds a caller puts on one send: a signal, a time.
+import { onAbort } from "./abort.js";
 import { abortError, ackTimeout } from "./errors.js";
 import { number } from "./options.js";
 
@@ -31,18 +32,17 @@ async function start(options, send) {
   const sent = send(bounds);
   /** @type {NodeJS.Timeout | undefined} */
   let timer;
-  let onAbort = () => {};
+  let forget = () => {};
   try {
     await new Promise((/** @type {(value: void) => void} */ resolve, reject) => {
       sent.then(resolve, reject);
       if (timeoutMs !== undefined) timer = setTimeout(() => reject(ackTimeout(timeoutMs)), timeoutMs);
-      onAbort = () => reject(abortError(/** @type {AbortSignal} */ (signal)));
-      signal?.addEventListener("abort", onAbort);
+      if (signal !== undefined) forget = onAbort(signal, () => reject(abortError(signal)));
     });
   } finally {
     bounds.over = true;
     clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
+    forget();
   }
 }
 

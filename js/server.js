@@ -38,6 +38,10 @@ export class CAMPWebsocketServer extends EventEmitter {
   #secure;
   /** False once new connections are refused for good. */
   #accepting = true;
+  /** False once `http_server.unref()` was called. */
+  #held = true;
+  /** Whether it does keep the process alive. */
+  #holds = true;
   /** @type {Promise<void> | undefined} */
   #destroyed;
   #onStopped = () => {};
@@ -133,6 +137,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     const limit = number("timeoutMs", timeoutMs, DRAIN_MS, 0);
     this.#draining = true;
     this.#stopAccepting();
+    this.#http?.stopListening();
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, limit); });
@@ -188,6 +193,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   _ended(session) {
     this.#sessions.delete(session);
+    this.#holdProcess();
   }
 
   /** @internal Sees to it that what was sent in this tick is handed over. */
@@ -201,6 +207,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#accepting = false;
     this.#address = null;
     if (this.#stopped) return;
+    this.#holdProcess();
     this.#http?.destroy();
     /** @type {Promise<void>} */
     const stopped = new Promise((resolve) => { this.#onStopped = resolve; });
@@ -252,6 +259,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   #onOpened(slot, sid, remote, token) {
     const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote);
     this.#sessions.add(session);
+    this.#holdProcess();
     if (sessionChannel.hasSubscribers) sessionChannel.publish({ server: this, session });
     this.#emit("session", session);
     // It had been let in when draining began.
@@ -303,9 +311,13 @@ export class CAMPWebsocketServer extends EventEmitter {
       secure: this.#secure,
       order: (give) => this.#order(() => give(this._native)),
       interest: (bits) => this._native.httpInterest(bits),
+      limit: (connections) => this._native.httpLimit(connections),
       address: () => this.#address,
       sessions: () => this.#sessions.size,
       close: () => this.#stopAccepting(),
+      connections: () => this.#holdProcess(),
+      hold: (held) => this.#hold(held),
+      secureContext: (ssl) => this.SetSecureContext(ssl),
     });
     if (this.#stopped) opened.over();
     else if (this.#destroyed !== undefined) opened.destroy();
@@ -313,9 +325,27 @@ export class CAMPWebsocketServer extends EventEmitter {
     return opened;
   }
 
+  /** @param {boolean} held */
+  #hold(held) {
+    this.#held = held;
+    this.#holdProcess();
+  }
+
+  /**
+   * A server that was told not to keep the process alive does so while it has connections, and while it
+   * comes to its end, as Node's do.
+   */
+  #holdProcess() {
+    const holds = this.#held || !this.#accepting || this.#sessions.size > 0 || (this.#http?.size ?? 0) > 0;
+    if (holds === this.#holds || this.#stopped) return;
+    this.#holds = holds;
+    this._native.holdProcess(holds);
+  }
+
   #stopAccepting() {
     this.#accepting = false;
     this.#address = null;
+    this.#holdProcess();
     this.#order(() => this._native.stopAccepting());
   }
 
@@ -335,7 +365,8 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   #emit(event, session) {
     try {
-      this.emit(event, session);
+      if (session === undefined) this.emit(event);
+      else this.emit(event, session);
     } catch (error) {
       this._onListenerError(error, event, session);
     }

@@ -87,7 +87,12 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   }
 
   get transaction() {
-    return (this.#transaction ??= new CAMPTransaction(this));
+    if (this.#transaction === undefined) {
+      this.#transaction = new CAMPTransaction(this);
+      // Asked for too late: whoever waits for a stream must hear that none will come.
+      if (this._closed) this.#transaction._end(sessionClosed(this.sid));
+    }
+    return this.#transaction;
   }
 
   /** The older name of `transaction`. */

@@ -3,6 +3,7 @@ import { resolve as resolvePath } from "node:path";
 import { Readable, finished } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { types } from "node:util";
+import { onAbort } from "./abort.js";
 import { abortError, streamTimeout } from "./errors.js";
 
 /** Bytes handed over in one call at most. */
@@ -95,8 +96,7 @@ export function openOrder(key, name, pull, { kind, size, start, end, path }) {
 export class Transfer {
   #source;
   #sink;
-  #signal;
-  #onAbort;
+  #forgetSignal = ignore;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
   #credit = INITIAL_CREDIT;
@@ -118,8 +118,6 @@ export class Transfer {
   constructor(source, sink, { signal, timeoutMs }) {
     this.#source = source;
     this.#sink = sink;
-    this.#signal = signal;
-    this.#onAbort = () => this.#fail(abortError(/** @type {AbortSignal} */ (signal)));
     /** @type {Promise<void>} */
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -127,7 +125,7 @@ export class Transfer {
     });
     // Who did not keep the promise did not ask to know.
     this.promise.catch(ignore);
-    signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal !== undefined) this.#forgetSignal = onAbort(signal, () => this.#fail(abortError(signal)));
     if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#fail(streamTimeout(timeoutMs)), timeoutMs);
     source.watch?.((error) => this.#fail(error));
     if (source.kind === FILE) this.#read = true;
@@ -167,7 +165,7 @@ export class Transfer {
   #end() {
     this.#over = true;
     clearTimeout(this.#timer);
-    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.#forgetSignal();
     this.#sink.over();
     if (!this.#read) this.#source.release();
     this.#wake();

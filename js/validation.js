@@ -1,4 +1,5 @@
 // Asks the application whether a client may connect.
+import { debugSection } from "./options.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
 
@@ -11,6 +12,7 @@ const TOKEN_AT = 4 + 8;
 export class Validations {
   #validator;
   #answer;
+  #debug = debugSection("CAMP_SERVER");
   /** @type {Map<number, UpgradeRequest>} */
   #pending = new Map();
 
@@ -36,11 +38,29 @@ export class Validations {
     try {
       verdict = this.#validator.validate(request._token(), request);
       if (typeof (/** @type {any} */ (verdict)?.then) !== "function") return this.#answer(id, Boolean(verdict));
-    } catch {
+    } catch (error) {
+      this.#failed(error);
       return this.#answer(id, false);
     }
     this.#pending.set(id, request);
-    Promise.resolve(verdict).then((accepted) => this.#settle(id, Boolean(accepted)), () => this.#settle(id, false));
+    Promise.resolve(verdict).then(
+      (accepted) => this.#settle(id, Boolean(accepted)),
+      (error) => {
+        this.#failed(error);
+        this.#settle(id, false);
+      },
+    );
+  }
+
+  /**
+   * Tells where a validator failed. Not with which message: that may quote the token.
+   *
+   * @param {any} error
+   */
+  #failed(error) {
+    if (!this.#debug) return;
+    const where = /(?:\n {4}at .*)+$/.exec(String(error?.stack))?.[0] ?? "";
+    console.error(`CAMP_SERVER validate failed with ${error?.code ?? error?.name ?? typeof error}${where}`);
   }
 
   /**

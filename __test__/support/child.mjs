@@ -16,13 +16,15 @@ export class Child {
 
   /** `args` reach the script as JSON in `process.argv[2]`; `launcher` is a command that runs the one behind it. */
   static start(t, script, args = {}, { env = {}, execArgv = [], launcher = [] } = {}) {
-    const { DEBUG: _inherited, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...inherited } = process.env;
     const file = fileURLToPath(new URL(script, FIXTURES));
-    const [command, ...rest] = [...launcher, process.execPath, ...execArgv, file, JSON.stringify(args)];
-    const child = new Child(spawn(command, rest, {
-      env: { ...inherited, ...env },
-      stdio: ["pipe", "pipe", "pipe"],
-    }));
+    return Child.node(t, [...execArgv, file, JSON.stringify(args)], { env, launcher });
+  }
+
+  /** Node with these arguments. */
+  static node(t, args, { env = {}, cwd, launcher = [] } = {}) {
+    const { DEBUG: _inherited, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...inherited } = process.env;
+    const [command, ...rest] = [...launcher, process.execPath, ...args];
+    const child = new Child(spawn(command, rest, { cwd, env: { ...inherited, ...env }, stdio: ["pipe", "pipe", "pipe"] }));
     t.after(() => child.kill());
     return child;
   }
@@ -59,6 +61,22 @@ export class Child {
         throw new Error(`${error.message}\n${this.stderr}`);
       })
       .finally(() => this.#waiters.delete(waiter));
+  }
+
+  /** What `pattern` finds in stdout, as soon as it does. */
+  printed(pattern, ms = 10_000) {
+    const found = deferred();
+    const look = () => {
+      const match = pattern.exec(this.stdout);
+      if (match !== null) found.resolve(match);
+    };
+    this.process.stdout.on("data", look);
+    look();
+    return within(Promise.race([found.promise, this.#exit.promise.then(() => (look(), found.promise))]), ms, `${pattern} on stdout`)
+      .catch((error) => {
+        throw new Error(`${error.message}\n${this.stdout}\n${this.stderr}`);
+      })
+      .finally(() => this.process.stdout.removeListener("data", look));
   }
 
   /** A command for the script: one JSON line to its stdin. */

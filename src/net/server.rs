@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 
 use super::busy::BusyPoll;
@@ -22,7 +22,7 @@ use super::sessions::{Order, Sessions, Slot};
 use super::sources::TxOrder;
 use super::tls::TlsConfig;
 use super::trace::Trace;
-use super::upgrade::{self, UpgradeId, UpgradeRequest};
+use super::upgrade::{self, UpgradeId, UpgradeRequest, canonical};
 use crate::session::{Command, Config, Event, TxKey};
 
 /// How long to wait before accepting again when the system is out of sockets or memory.
@@ -91,6 +91,10 @@ pub trait Application {
     fn interest(&self) -> Interest;
     /// Something happened to a connection that was handed over.
     fn http(&self, id: HttpId, event: HttpEvent);
+    /// How many connections there may be, sessions included, as of now.
+    fn connection_limit(&self) -> usize;
+    /// A connection beyond that limit was hung up on.
+    fn turned_away(&self, remote: SocketAddr, local: SocketAddr);
     /// The events so far are to be passed on.
     fn commit(&self);
     /// A count that grows whenever the application takes what was passed on.
@@ -317,6 +321,9 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
+                Ok((stream, remote)) if self.connections() >= self.app.connection_limit() => {
+                    self.turn_away(&stream, remote);
+                }
                 Ok((stream, remote)) => {
                     let handshake = Handshake::begin(self.clone());
                     tokio::task::spawn_local(upgrade::run(handshake, stream, remote));
@@ -327,6 +334,22 @@ impl Server {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+}
+
+impl Server {
+    /// Connections there are, whatever has become of them.
+    fn connections(&self) -> usize {
+        self.handshakes.get() + self.sessions.live() + self.http.live()
+    }
+
+    fn turn_away(&self, stream: &TcpStream, remote: SocketAddr) {
+        self.config.trace.server(format_args!("dropped {remote}: too many connections"));
+        // Only a connection that is already broken has no address of ours.
+        if let Ok(local) = stream.local_addr() {
+            self.app.turned_away(canonical(remote), canonical(local));
+            self.app.commit();
         }
     }
 }

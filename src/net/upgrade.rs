@@ -275,7 +275,7 @@ async fn refuse(transport: &mut Transport, refusal: &Refusal, remote: SocketAddr
 }
 
 /// IPv4 clients of a dual-stack listener under their own address.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
             Some(v4) => SocketAddr::new(IpAddr::V4(v4), address.port()),

@@ -126,6 +126,14 @@ impl Application for JsApplication {
         self.log.put_bytes(id, kind, payload);
     }
 
+    fn connection_limit(&self) -> usize {
+        self.interest.connection_limit()
+    }
+
+    fn turned_away(&self, remote: SocketAddr, local: SocketAddr) {
+        self.log.put_bytes(0, Kind::HttpTurnedAway, http::encode_ends(remote, local).into());
+    }
+
     fn commit(&self) {
         self.log.commit();
     }

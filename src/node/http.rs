@@ -2,8 +2,9 @@
 //! into records.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use napi_derive::napi;
 
@@ -19,19 +20,33 @@ use bytes::Bytes;
 const REQUESTS: u8 = 1;
 const UPGRADES: u8 = 2;
 
-/// What JavaScript wants handed over. Not an order: a client that connects right after a listener was
-/// added must find it.
+/// What JavaScript wants handed over, and how many connections it allows. No orders: a client that
+/// connects right after a listener was added must find it.
 #[derive(Clone, Default)]
-pub(super) struct LiveInterest(Arc<AtomicU8>);
+pub(super) struct LiveInterest(Arc<Wishes>);
+
+struct Wishes {
+    interest: AtomicU8,
+    connections: AtomicU32,
+}
+
+/// As many connections as there may be.
+const UNBOUNDED: u32 = u32::MAX;
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Wishes { interest: AtomicU8::new(0), connections: AtomicU32::new(UNBOUNDED) }
+    }
+}
 
 impl LiveInterest {
-    fn set(&self, bits: u8) {
-        self.0.store(bits, Ordering::Release);
+    pub(super) fn get(&self) -> Interest {
+        let bits = self.0.interest.load(Ordering::Acquire);
+        Interest { requests: bits & REQUESTS != 0, upgrades: bits & UPGRADES != 0 }
     }
 
-    pub(super) fn get(&self) -> Interest {
-        let bits = self.0.load(Ordering::Acquire);
-        Interest { requests: bits & REQUESTS != 0, upgrades: bits & UPGRADES != 0 }
+    pub(super) fn connection_limit(&self) -> usize {
+        self.0.connections.load(Ordering::Acquire) as usize
     }
 }
 
@@ -41,7 +56,13 @@ impl NativeServer {
     /// upgrade without CAMP credentials.
     #[napi]
     pub fn http_interest(&self, bits: u8) {
-        self.interest.set(bits);
+        self.interest.0.interest.store(bits, Ordering::Release);
+    }
+
+    /// How many connections there may be, sessions included; one more is hung up on.
+    #[napi]
+    pub fn http_limit(&self, connections: u32) {
+        self.interest.0.connections.store(connections, Ordering::Release);
     }
 
     /// Sends bytes, less than 16 MiB, on a connection that was handed over.
@@ -103,11 +124,17 @@ pub(super) fn encode(event: HttpEvent) -> (Kind, Bytes) {
 }
 
 fn encode_opened(opened: &HttpOpened) -> Vec<u8> {
-    let HttpOpened { remote, local, tls } = opened;
-    let (version, name) = tls.as_ref().map_or(("", ""), |(version, name)| (version, name));
+    let (version, name) = opened.tls.as_ref().map_or(("", ""), |(version, name)| (version, name));
+    let mut payload = encode_ends(opened.remote, opened.local);
+    payload.extend_from_slice(format!("\0{version}\0{name}").as_bytes());
+    payload
+}
+
+/// Both ends of a connection.
+pub(super) fn encode_ends(remote: SocketAddr, local: SocketAddr) -> Vec<u8> {
     let mut payload = Vec::new();
     put_words(&mut payload, &[remote.port().into(), local.port().into()]);
-    payload.extend_from_slice(format!("{}\0{}\0{version}\0{name}", remote.ip(), local.ip()).as_bytes());
+    payload.extend_from_slice(format!("{}\0{}", remote.ip(), local.ip()).as_bytes());
     payload
 }
 

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use bytes::Bytes;
-use napi::Status;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
 
 use super::record::{self, Kind, LARGE, LARGE_FROM};
 use crate::net::Slot;
 
-/// Calls JavaScript to take the log. While it exists it keeps the process alive.
+/// Calls JavaScript to take the log. While it exists it keeps the process alive, unless told otherwise.
 pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false>;
 
 /// Committed bytes at which no session reads on until JavaScript has taken them.
@@ -88,6 +88,18 @@ impl Log {
             committed.waiting.push(waker.clone());
         }
         true
+    }
+
+    /// Whether the wake keeps the process alive.
+    // napi would have a clone made and dropped instead, for threads that come and go. Here it is one
+    // function that counts at times and at times does not.
+    #[allow(deprecated)]
+    pub(super) fn hold_process(&self, env: &Env, held: bool) -> napi::Result<()> {
+        match self.lock().wake.as_mut() {
+            Some(wake) if held => wake.refer(env),
+            Some(wake) => wake.unref(env),
+            None => Ok(()),
+        }
     }
 
     /// Lets go of JavaScript: no wake follows, and the process may end.

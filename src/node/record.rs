@@ -83,6 +83,8 @@ pub(super) enum Kind {
     HttpWritten = 51,
     /// Empty, or `code\0message`
     HttpClosed = 52,
+    /// Begins as `HttpOpened`, up to the local address. Names no connection.
+    HttpTurnedAway = 53,
 }
 
 /// The kind under which a payload is delivered.

@@ -159,6 +159,12 @@ impl NativeServer {
         Ok(true)
     }
 
+    /// Whether this server keeps the process alive, until it is disposed of. At first it does.
+    #[napi]
+    pub fn hold_process(&self, env: Env, held: bool) -> Result<()> {
+        self.log.hold_process(&env, held)
+    }
+
     /// Lets go of the process and of everything on the I/O thread. Nothing may be called after it.
     #[napi]
     pub fn dispose(&self) {
