@@ -18,6 +18,7 @@ use super::head::Head;
 use super::refusal::Refusal;
 use super::server::{Handshake, Opened, Server};
 use super::transport::Transport;
+use crate::session::Role;
 
 /// Names one upgrade request that is being validated.
 pub type UpgradeId = u32;
@@ -254,7 +255,7 @@ async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, rem
     let opened = Opened { sid: request.sid, token: request.token, remote, counters: std::sync::Arc::clone(&counters) };
     server.app.opened(slot, opened);
     server.app.commit();
-    let driver = Driver::new(server.clone(), (slot, mailbox), request.sid, counters, transport, &early);
+    let driver = Driver::new(server.clone(), Role::Server, (slot, mailbox), request.sid, counters, transport, &early);
     tokio::task::spawn_local(driver.run());
 }
 
@@ -275,7 +276,7 @@ async fn refuse(transport: &mut Transport, refusal: &Refusal, remote: SocketAddr
 }
 
 /// IPv4 clients of a dual-stack listener under their own address.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
             Some(v4) => SocketAddr::new(IpAddr::V4(v4), address.port()),

@@ -1,4 +1,4 @@
-//! Writes a server's messages.
+//! Writes messages.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::blocks;
+use super::{End, blocks, mask};
 
 /// Room for message ends that an idle connection keeps.
 const SPARE_MESSAGES: usize = 16;
@@ -19,8 +19,9 @@ const SPARE_MESSAGES: usize = 16;
 ///
 /// Per wake: [`Self::begin`], then [`Self::put`] while there is [`Self::has_room`], then
 /// [`Self::poll_flush`]; at the end [`Self::rest`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::net) struct Writer {
+    end: End,
     /// Encoded and not yet taken by the socket. Between batches usually nothing.
     block: BytesMut,
     /// For each message that is not written whole: where it ends in the stream of all bytes, and
@@ -36,6 +37,10 @@ pub(in crate::net) struct Writer {
 }
 
 impl Writer {
+    pub(in crate::net) fn new(end: End) -> Self {
+        Writer { end, block: BytesMut::new(), messages: VecDeque::new(), put: 0, written: 0, pong: None, closed: false }
+    }
+
     /// Begins a batch: until [`Self::rest`] the thread's block belongs to this writer.
     pub(in crate::net) fn begin(&mut self) {
         if self.block.is_empty() {
@@ -62,8 +67,12 @@ impl Writer {
     #[inline]
     pub(in crate::net) fn put(&mut self, length: usize, encode: impl FnOnce(&mut BytesMut)) {
         let before = self.block.len();
-        self.put_header(OpCode::Data(Data::Binary), length);
+        let key = self.put_header(OpCode::Data(Data::Binary), length);
+        let payload = self.block.len();
         encode(&mut self.block);
+        if let Some(key) = key {
+            mask::apply(&mut self.block[payload..], key, 0);
+        }
         self.put += (self.block.len() - before) as u64;
         self.messages.push_back((self.put, length));
     }
@@ -136,15 +145,25 @@ impl Writer {
 
     fn put_control(&mut self, control: Control, payload: &[u8]) {
         let before = self.block.len();
-        self.put_header(OpCode::Control(control), payload.len());
+        let key = self.put_header(OpCode::Control(control), payload.len());
+        let start = self.block.len();
         self.block.put_slice(payload);
+        if let Some(key) = key {
+            mask::apply(&mut self.block[start..], key, 0);
+        }
         self.put += (self.block.len() - before) as u64;
     }
 
+    /// Gives the key that the payload is to be masked with.
     #[inline]
-    fn put_header(&mut self, opcode: OpCode, length: usize) {
-        let header = FrameHeader { is_final: true, opcode, ..FrameHeader::default() };
+    fn put_header(&mut self, opcode: OpCode, length: usize) -> Option<[u8; 4]> {
+        let mask = match self.end {
+            End::Server => None,
+            End::Client => Some(mask::fresh_key()),
+        };
+        let header = FrameHeader { is_final: true, opcode, mask, ..FrameHeader::default() };
         // Writing to memory does not fail.
         let _ = header.format(length as u64, &mut (&mut self.block).writer());
+        mask
     }
 }
