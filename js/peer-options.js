@@ -17,7 +17,6 @@ export function readConnectOptions(host, bearer, given = {}, timeoutMs) {
   if (typeof given !== "object" || given === null) throw wrongType("options", "an object", given);
   const secure = url.protocol === "wss:";
   const name = url.hostname.replace(/^\[|\]$/g, "");
-  const servername = given.servername === undefined ? name : text("servername", given.servername);
   const ca = given.ca === undefined ? undefined : [given.ca].flat().map((one) => pem("ca", one));
   return {
     target: {
@@ -29,7 +28,7 @@ export function readConnectOptions(host, bearer, given = {}, timeoutMs) {
       token: bearer,
       timeoutMs: number("timeoutMs", given.timeoutMs, timeoutMs, 1),
       secure,
-      servername,
+      servername: given.servername === undefined ? undefined : text("servername", given.servername),
       ca,
       rejectUnauthorized: boolean("rejectUnauthorized", given.rejectUnauthorized, true),
     },

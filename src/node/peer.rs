@@ -33,7 +33,7 @@ pub struct NativeTarget {
     /// Whether to use TLS; the other fields mean nothing otherwise.
     pub secure: bool,
     /// `servername`
-    pub servername: String,
+    pub servername: Option<String>,
     /// `ca`, each with one or more certificates in PEM
     pub ca: Option<Vec<Uint8Array>>,
     /// `rejectUnauthorized`
@@ -45,7 +45,7 @@ impl NativeServer {
     /// Opens a session to another server. Throws when the certificates or the name cannot be used.
     #[napi]
     pub fn connect(&self, id: u32, target: NativeTarget) -> Result<()> {
-        let target = target.into_target().map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+        let target = target.into_target()?;
         self.orders.put_target(target);
         self.put_order(id, OrderKind::Connect, &[]);
         Ok(())
@@ -59,12 +59,20 @@ impl NativeServer {
 }
 
 impl NativeTarget {
-    fn into_target(self) -> std::result::Result<Target, ClientTlsError> {
+    fn into_target(self) -> Result<Target> {
         let tls = match self.secure {
             false => None,
             true => {
                 let ca: Option<Vec<&[u8]>> = self.ca.as_ref().map(|pems| pems.iter().map(|pem| &pem[..]).collect());
-                Some(ClientTls::new(&self.servername, ca.as_deref(), self.reject_unauthorized)?)
+                let (label, name) = match &self.servername {
+                    Some(name) => ("servername", name),
+                    None => ("host", &self.host),
+                };
+                let tls = ClientTls::new(name, ca.as_deref(), self.reject_unauthorized).map_err(|error| {
+                    let label = if matches!(error, ClientTlsError::Name(_)) { label } else { "ca" };
+                    Error::new(Status::InvalidArg, format!("{label}: {error}."))
+                })?;
+                Some(tls)
             }
         };
         Ok(Target {

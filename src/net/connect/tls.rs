@@ -124,7 +124,11 @@ fn config(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, ru
 fn fault(error: &rustls::Error) -> TlsFault {
     let rustls::Error::InvalidCertificate(error) = error else { return TlsFault::Protocol };
     match error {
-        CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
+        // An issuer of that name is trusted, but it has not signed this.
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => TlsFault::UnknownIssuer,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongName,
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::NotYetValid,
@@ -250,8 +254,8 @@ impl fmt::Debug for ClientTls {
 impl fmt::Display for ClientTlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ClientTlsError::Name(name) => write!(f, "servername: {name:?} is neither a host name nor an IP address"),
-            ClientTlsError::Ca(error) => write!(f, "ca: {error}"),
+            ClientTlsError::Name(name) => write!(f, "{name:?} is neither a host name nor an IP address"),
+            ClientTlsError::Ca(error) => f.write_str(error),
         }
     }
 }
