@@ -5,7 +5,7 @@ import { KINDS, RECEIVE, SEND, payload as messageOf, send } from "./support/exte
 import { MAX_PAYLOAD, encode } from "./support/frames.mjs";
 import { info, letIn, otherServer, readRequest } from "./support/other-server.mjs";
 import { Peer, Refused } from "./support/peer.mjs";
-import { CAMPServerWebsocketSession } from "./support/product.mjs";
+import { CAMP, CAMPServerWebsocketSession } from "./support/product.mjs";
 import { echo, record, rejection, startServer } from "./support/server.mjs";
 import { MIB, assertSameBytes, payload, readAll } from "./support/streams.mjs";
 import { test } from "./support/test.mjs";
@@ -257,6 +257,14 @@ test("the answer may name the subprotocol or none", async (t) => {
     const session = await near.server.ConnectPeer(other.url, "T");
     await once(session, "connected");
   }
+});
+
+test("a server need not listen yet to connect to another", async (t) => {
+  const far = await startServer(t);
+  const server = CAMP({ validate: () => true }, { port: 0 });
+  t.after(() => server.Destroy());
+  const session = await server.ConnectPeer(urlOf(far), "T");
+  await session.base.SendUTF8("early");
 });
 
 test("IPv6 addresses and names work", async (t) => {

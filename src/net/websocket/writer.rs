@@ -167,3 +167,50 @@ impl Writer {
         mask
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// The first frame of `block`: its mask, and its payload without it.
+    fn take_frame(block: &mut BytesMut) -> (Option<[u8; 4]>, Vec<u8>) {
+        let mut cursor = Cursor::new(&block[..]);
+        let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+        let at = cursor.position() as usize;
+        let mut payload = block.split_to(at + length as usize).split_off(at).to_vec();
+        if let Some(key) = header.mask {
+            mask::apply(&mut payload, key, 0);
+        }
+        (header.mask, payload)
+    }
+
+    #[test]
+    fn a_client_masks_every_frame_and_a_server_none() {
+        let lengths = [0, 1, 125, 126, 65_535, 65_536];
+        for end in [End::Client, End::Server] {
+            let mut writer = Writer::new(end);
+            for length in lengths {
+                writer.put(length, |out| out.put_bytes(0x5a, length));
+            }
+            writer.put_close(Some((4000, "bye")));
+            let mut keys = Vec::new();
+            for length in lengths {
+                let (key, payload) = take_frame(&mut writer.block);
+                assert_eq!(payload, vec![0x5a; length]);
+                keys.push(key);
+            }
+            let (key, payload) = take_frame(&mut writer.block);
+            assert_eq!(payload, b"\x0f\xa0bye");
+            keys.push(key);
+            assert!(keys.iter().all(|key| key.is_some() == (end == End::Client)));
+            if end == End::Client {
+                keys.sort();
+                keys.dedup();
+                // Seven random keys of which three are the same would be a wonder.
+                assert!(keys.len() >= 6, "{keys:?}");
+            }
+        }
+    }
+}
