@@ -251,8 +251,9 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
      * one given has the hooks, heartbeat, back-pressure and figures of this server's other sessions.
      * `Get("__TYPE")` is `"peer"`, `Get("__TOKEN")` the token. No `session` event is emitted for it.
      *
-     * The promise resolves once the other server has sent its first frame of CAMP. Nothing of the session has
-     * been emitted by then: listeners added right after the `await` miss nothing, `connected` is the first event.
+     * The promise resolves when the other server has let us in and has sent its first frame of CAMP, or nothing
+     * at all for 250 ms. Nothing of the session has been emitted by then: listeners added right after the
+     * `await` miss nothing, not even `connected`.
      *
      * The session is closed with this server. {@link ICAMPWebsocketServerOptions.maxConnections} does not count it.
      *

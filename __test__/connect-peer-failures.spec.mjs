@@ -150,7 +150,6 @@ test("timeoutMs ends it at every stage, and says which", async (t) => {
   for (const [what, script, pattern] of [
     ["silent", () => {}, /upgrade request was not answered within 150 ms/],
     ["half an answer", (socket) => socket.write("HTTP/1.1 101 "), /upgrade request was not answered/],
-    ["silent after the upgrade", (socket) => letIn(socket), /sent no frame of CAMP within 150 ms/],
   ]) {
     const other = await otherServer(t, script);
     const error = await connect(server, other.url, { timeoutMs: 150 });
@@ -161,7 +160,7 @@ test("timeoutMs ends it at every stage, and says which", async (t) => {
 
 test("handshakeTimeoutMs is the default of timeoutMs", async (t) => {
   const { server } = await startServer(t, { handshakeTimeoutMs: 200 });
-  const other = await otherServer(t, letIn);
+  const other = await otherServer(t, () => {});
   assertFailed(server, await connect(server, other.url), "ERR_CAMP_TIMEOUT", /within 200 ms/, "default");
 });
 

@@ -46,7 +46,7 @@ pub struct Target {
     pub token: String,
     /// TLS, or plain TCP when `None`.
     pub tls: Option<ClientTls>,
-    /// How long everything may take until the server has shown that it speaks CAMP.
+    /// How long everything may take.
     pub timeout: Duration,
 }
 

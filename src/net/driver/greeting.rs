@@ -1,17 +1,23 @@
-//! The first moments of a session with another server: whether it is one of CAMP.
+//! The first moments of a session with another server: whether it is none of CAMP.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use super::{Driver, Stage};
 use crate::session::{CloseReason, Event, Input};
 
+/// How long silence is waited out. A server of CAMP sends its first frame without being asked; one that
+/// is busy may take longer.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 impl Driver {
-    /// Runs until the server has shown that it speaks CAMP. What it has sent is told by
-    /// [`Self::run`]; so is, but to nobody, the end of a session that fails here.
+    /// Runs until the server has shown that it speaks CAMP, or has been silent for a while. What it has
+    /// sent is told by [`Self::run`]; so is, but to nobody, the end of a session that fails here.
     pub(in crate::net) async fn greet(&mut self) -> Result<(), CloseReason> {
         self.reported_closed = true;
-        let outcome = std::future::poll_fn(|cx| self.poll_greeting(cx)).await;
+        let outcome = timeout(PATIENCE, std::future::poll_fn(|cx| self.poll_greeting(cx))).await.unwrap_or(Ok(()));
         self.reported_closed = outcome.is_err();
         // Another task may go on from here: it is to be woken by the timer, not this one.
         self.armed = None;
