@@ -1,8 +1,9 @@
 // Sessions between two servers of ours.
 import assert from "node:assert/strict";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { WebSocketServer } from "ws";
 import { KINDS, RECEIVE, SEND, payload as messageOf, send } from "./support/extensions.mjs";
-import { MAX_PAYLOAD, encode } from "./support/frames.mjs";
+import { MAX_PAYLOAD, decode, encode } from "./support/frames.mjs";
 import { info, letIn, otherServer, readRequest } from "./support/other-server.mjs";
 import { Peer, Refused } from "./support/peer.mjs";
 import { CAMP, CAMPServerWebsocketSession } from "./support/product.mjs";
@@ -257,6 +258,32 @@ test("the answer may name the subprotocol or none", async (t) => {
     const session = await near.server.ConnectPeer(other.url, "T");
     await once(session, "connected");
   }
+});
+
+test("a server on another implementation of WebSocket, as published ones are, takes it", async (t) => {
+  const near = await startServer(t);
+  const other = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+  t.after(() => (other.clients.forEach((client) => client.terminate()), other.close()));
+  await once(other, "listening");
+  const types = [];
+  other.on("connection", (socket, request) => {
+    const sid = BigInt(new URL(request.url, "ws://x").searchParams.get("x-CAMP-sid"));
+    assert.equal(socket.protocol, "camp");
+    socket.send(info(sid));
+    socket.on("message", (data) => {
+      const frame = decode(data);
+      types.push(frame.type);
+      if (frame.type === "ENDPOINT_INFO" || frame.type === "BINARYDATA") socket.send(encode({ type: "ACK", sid, ack: frame.ack }));
+      if (frame.type === "BINARYDATA") socket.send(encode({ type: "BINARYDATA", sid, ack: 1, data: frame.data }));
+    });
+  });
+  const session = await near.server.ConnectPeer(urlOf(other.address()), "T");
+  const back = once(session, "message-binary");
+  const data = payload(MAX_PAYLOAD);
+  await session.base.SendBinary(data);
+  assertSameBytes((await back)[0], data);
+  await session.Close("bye");
+  assert.deepEqual([types[0], types.at(-1)], ["ENDPOINT_INFO", "BYE"]);
 });
 
 test("a server need not listen yet to connect to another", async (t) => {
