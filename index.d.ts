@@ -258,6 +258,34 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
      */
     SetSecureContext(ssl: SSLOptions): void;
     /**
+     * Opens a session to another CAMP server, this package's or another. Both ends are full sessions: the
+     * one given has the hooks, heartbeat, back-pressure and figures of this server's other sessions.
+     * `Get("__TYPE")` is `"peer"`, `Get("__TOKEN")` the token. No `session` event is emitted for it.
+     *
+     * The promise resolves when the other server has let us in and has sent its first frame of CAMP, or nothing
+     * at all for 250 ms. Nothing of the session has been emitted by then: listeners added right after the
+     * `await` miss nothing, not even `connected`.
+     *
+     * The session is closed with this server. {@link ICAMPWebsocketServerOptions.maxConnections} does not count it.
+     *
+     * Rejects, and leaves nothing behind, with
+     * - `TypeError`, `RangeError`: an argument is wrong; the message names it
+     * - `ERR_CAMP_CONNECT_FAILED`: the name is not known or nobody answers; `cause.code` is the system's, such as
+     *   `ECONNREFUSED`, `ENOTFOUND`
+     * - `ERR_CAMP_TLS_FAILED`: the certificate is not trusted, or the server does not speak TLS; `cause.code`
+     *   tells, such as `UNABLE_TO_VERIFY_LEAF_SIGNATURE`, `ERR_TLS_CERT_ALTNAME_INVALID`, `EPROTO`
+     * - `ERR_CAMP_REFUSED`: an HTTP answer other than the upgrade; `status` is its code, such as 401
+     * - `ERR_CAMP_HANDSHAKE_FAILED`: not a WebSocket server, or not one of CAMP; or the connection broke meanwhile
+     * - `ERR_CAMP_TIMEOUT`: `timeoutMs` is over
+     * - `ERR_CAMP_SERVER_CLOSED`: this server was destroyed or drained, its `http_server` closed, or it could
+     *   not listen
+     * - `AbortError` (`code` `ABORT_ERR`): `signal` was aborted; the `cause` is its reason
+     *
+     * @param host `ws://host:port` or `wss://host:port`, with a path and a query if need be
+     * @param bearer the token the other server is to validate
+     */
+    ConnectPeer(host: string | URL, bearer: string, options?: ConnectPeerOptions): Promise<CAMPServerWebsocketSession>;
+    /**
      * Ends the server without hurry, for a rolling deploy: it lets go of the port at once, closes each
      * session gracefully once what was sent to it has been acknowledged and its transactions are over,
      * and is destroyed when all are gone or `timeoutMs` is over, whichever comes first. Resolves when
@@ -289,6 +317,26 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
     Destroy(): Promise<void>;
     /** `await using server = CAMP(...)` ends with {@link Destroy}. */
     [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Options of {@link CAMPWebsocketServer.ConnectPeer}. The first three are for `wss:`. */
+export interface ConnectPeerOptions {
+    /**
+     * Whom to trust instead of the system's root certificates: one or more certificates in PEM. They vouch for
+     * those they have signed, and for themselves.
+     */
+    ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
+    /** The name or address that the server's certificate must have. Default: that of the URL. */
+    servername?: string | undefined;
+    /** `false` takes any certificate: for tests. Default true. */
+    rejectUnauthorized?: boolean | undefined;
+    /**
+     * Milliseconds until the promise resolves at the latest, 1 to 2147483647. Default: the server's
+     * `handshakeTimeoutMs`.
+     */
+    timeoutMs?: number | undefined;
+    /** Gives up when it is aborted. It has no effect on the session once there is one. */
+    signal?: AbortSignal | undefined;
 }
 
 /**
@@ -340,9 +388,11 @@ export interface SessionStats extends CommonStats {
 export interface ServerStats extends CommonStats {
     /** Live sessions, now. */
     sessions: number;
-    /** Sessions opened so far. */
+    /** Those of them that `ConnectPeer` has opened. */
+    peers: number;
+    /** Sessions opened so far, by clients and by `ConnectPeer`. */
     sessionsOpened: number;
-    /** Requests refused so far. */
+    /** Requests of clients refused so far. */
     refused: number;
 }
 
@@ -393,7 +443,7 @@ export interface DroppedFrame {
     policy: DropPolicy;
 }
 
-/** One connected client. */
+/** A session: with a client, or with another server. */
 export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocketSessionEvents> {
     private constructor();
     /** The session id the client chose, a uint64 (protocol: upgrade, `x-camp-sid`). */
@@ -415,8 +465,9 @@ export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocke
     /** Stores `value` under `key` for the life of this session object. */
     Set(key: string, value: any): void;
     /**
-     * What `Set` stored under `key`. Two keys are there from the start: `__TYPE`, which is
-     * `"client"`, and `__TOKEN`, the token the client came with. Otherwise `undefined`.
+     * What `Set` stored under `key`. Two keys are there from the start: `__TYPE`, `"client"` or, when
+     * `ConnectPeer` opened the session, `"peer"`, and `__TOKEN`, the token it was opened with. Otherwise
+     * `undefined`.
      */
     Get(key: string): any;
     /**
@@ -688,13 +739,20 @@ export type CAMPErrorCode =
     | "ERR_CAMP_SOURCE_TRUNCATED"
     | "ERR_CAMP_STREAM_OVERFLOW"
     | "ERR_CAMP_SPOOL_FAILED"
-    | "ERR_CAMP_UNSUPPORTED";
+    | "ERR_CAMP_UNSUPPORTED"
+    | "ERR_CAMP_CONNECT_FAILED"
+    | "ERR_CAMP_TLS_FAILED"
+    | "ERR_CAMP_REFUSED"
+    | "ERR_CAMP_HANDSHAKE_FAILED"
+    | "ERR_CAMP_SERVER_CLOSED";
 
 /** The reason a promise rejects with, or a stream ends with. */
 export class CAMPError extends Error {
-    constructor(code: CAMPErrorCode, message: string);
+    constructor(code: CAMPErrorCode, message: string, options?: { cause?: unknown; status?: number });
     /** What went wrong, for programs. */
     readonly code: CAMPErrorCode;
+    /** With `ERR_CAMP_REFUSED` the status code of the HTTP answer. */
+    readonly status?: number;
 }
 
 // ---------------------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ export class CAMPError extends Error {
   /**
    * @param {CAMPErrorCode} code
    * @param {string} message
+   * @param {{ cause?: unknown, status?: number }} [options]
    */
-  constructor(code, message) {
-    super(message);
+  constructor(code, message, options) {
+    super(message, options);
     this.code = code;
+    if (options?.status !== undefined) this.status = options.status;
   }
 }
 
@@ -125,4 +127,50 @@ export function rejected(reason) {
  */
 export function streamCancelled(txId) {
   return new CAMPError("ERR_CAMP_CANCELLED", `Transaction ${txId} was cancelled.`);
+}
+
+/** The server of the caller no longer opens sessions. */
+export function serverClosed() {
+  return new CAMPError("ERR_CAMP_SERVER_CLOSED", "This server is shutting down, or has failed to start: it opens no sessions.");
+}
+
+/** What is kept of a refusal's text, in characters. */
+const MAX_EXPLANATION = 200;
+
+/**
+ * Why a session to another server was not opened.
+ *
+ * @param {number} failure as `failed` in `src/node/peer.rs` numbers them
+ * @param {number} status of an HTTP answer
+ * @param {string} origin
+ * @param {string} text `code\0message\0body`
+ */
+export function connectFailure(failure, status, origin, text) {
+  const [code = "", message = "", ...body] = text.split("\0");
+  const cause = code === "" ? undefined : { cause: Object.assign(new Error(message), { code }) };
+  switch (failure) {
+    case 0: return new CAMPError("ERR_CAMP_CONNECT_FAILED", `Cannot connect to ${origin}: ${message}.`, cause);
+    case 1: return new CAMPError("ERR_CAMP_TLS_FAILED", `No TLS connection to ${origin}: ${message}.`, cause);
+    case 2: {
+      const words = `${origin} refused the session: ${message}. ${explanation(body.join(" "))}`;
+      return new CAMPError("ERR_CAMP_REFUSED", words.trimEnd(), { status });
+    }
+    case 4: return new CAMPError("ERR_CAMP_TIMEOUT", `No session with ${origin}: ${message}.`);
+    case 5: return serverClosed();
+    default: return new CAMPError("ERR_CAMP_HANDSHAKE_FAILED", `No session with ${origin}: ${message}.`, cause);
+  }
+}
+
+/**
+ * What a page says to a person: its first paragraph, or all of a plain text.
+ *
+ * @param {string} page
+ */
+function explanation(page) {
+  const text = (/<p[^>]*>([^]*?)<\/p>/i.exec(page)?.[1] ?? page.replace(/<(title|style|script)[^>]*>[^]*?<\/\1>/gi, " "))
+    .replace(/<[^>]*>/g, " ")
+    .replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&")
+    .replace(/[\s\p{Cc}]+/gu, " ")
+    .trim();
+  return text.length > MAX_EXPLANATION ? `${text.slice(0, MAX_EXPLANATION)}...` : text;
 }

@@ -225,9 +225,20 @@ function integer(name, value, fallback, min, max) {
   return checked;
 }
 
-/** @param {unknown} value */
-function reusePort(value = false) {
-  if (typeof value !== "boolean") throw wrongType("reusePort", "a boolean", value);
+/**
+ * @param {string} name
+ * @param {unknown} value
+ * @param {boolean} fallback
+ */
+export function boolean(name, value, fallback) {
+  if (value === undefined) return fallback;
+  if (typeof value !== "boolean") throw wrongType(name, "a boolean", value);
+  return value;
+}
+
+/** @param {unknown} given */
+function reusePort(given) {
+  const value = boolean("reusePort", given, false);
   if (value && process.platform === "win32") throw new RangeError("reusePort is not available on Windows.");
   return value;
 }
@@ -274,7 +285,7 @@ function size(name, value, fallback, min) {
  * @param {string} name
  * @param {unknown} value
  */
-function text(name, value) {
+export function text(name, value) {
   if (typeof value !== "string") throw wrongType(name, "a string", value);
   if (value === "") throw new RangeError(`${name} must not be empty.`);
   return value;
@@ -284,7 +295,7 @@ function text(name, value) {
  * @param {string} name
  * @param {unknown} value
  */
-function pem(name, value) {
+export function pem(name, value) {
   if (typeof value === "string") return Buffer.from(value);
   if (value instanceof Uint8Array) return value;
   throw wrongType(name, "a Buffer or string in PEM format", value);
@@ -298,7 +309,7 @@ function isPull(value) {
 }
 
 /** @param {unknown} value */
-function abortSignal(value) {
+export function abortSignal(value) {
   if (value === undefined || value instanceof AbortSignal) return value;
   throw wrongType("signal", "an AbortSignal", value);
 }
@@ -328,7 +339,7 @@ export function debugSection(name) {
  * @param {string} expected
  * @param {unknown} value
  */
-function wrongType(name, expected, value) {
+export function wrongType(name, expected, value) {
   return new TypeError(`${name} must be ${expected}, not ${show(value)}.`);
 }
 

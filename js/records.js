@@ -43,6 +43,8 @@ const HELD_BINARY = 18;
 const HELD_ERROR = 19;
 const HOOK_SET = 32;
 const REFUSED = 33;
+const PEER_OPENED = 34;
+const PEER_FAILED = 35;
 const HTTP_OPENED = 48;
 const HTTP_DATA = 49;
 const HTTP_ENDED = 50;
@@ -72,6 +74,8 @@ export const MORE = 2;
  *
  * @typedef {object} Receiver
  * @property {(slot: number, sid: bigint, remote: string, token: string) => Session} opened
+ * @property {(slot: number, id: number, sid: bigint, remote: string) => Session | undefined} peerOpened
+ * @property {(id: number, failure: number, status: number, text: string) => void} peerFailed
  * @property {(slot: number) => void} closed the session's end has been told; its slot may go
  * @property {(id: number, payload: Buffer) => void} validate
  * @property {(id: number) => void} validationCancelled
@@ -237,6 +241,14 @@ export class Records {
         this.#receiver.refused(word32(i), chunk.latin1Slice(from, remoteEnd), chunk.utf8Slice(remoteEnd, start + length));
         break;
       }
+      case PEER_OPENED: {
+        const sid = BigInt.asUintN(64, longs[f] ?? 0n);
+        this.#begin(slot, this.#receiver.peerOpened(slot, word32(i + 2), sid, chunk.latin1Slice(start + 16, start + length)));
+        break;
+      }
+      case PEER_FAILED:
+        this.#receiver.peerFailed(slot, word32(i), word32(i + 1), chunk.utf8Slice(start + 8, start + length));
+        break;
       case HOOK_SET:
         this.#hookSet = word32(i);
         break;
@@ -391,9 +403,17 @@ export class Records {
     const remoteLength = new Uint32Array(buffer, byteOffset + 8, 1)[0] ?? 0;
     const remote = payload.latin1Slice(12, 12 + remoteLength);
     const token = payload.utf8Slice(12 + remoteLength, payload.length);
+    this.#begin(slot, this.#receiver.opened(slot, sid, remote, token));
+  }
+
+  /**
+   * @param {number} slot
+   * @param {Session | undefined} session `undefined`: it is over before it has begun
+   */
+  #begin(slot, session) {
     while (this.#sessions.length <= slot) this.#sessions.push(undefined);
     this.#sessionOpened = true;
-    this.#sessions[slot] = this.#receiver.opened(slot, sid, remote, token);
+    this.#sessions[slot] = session;
   }
 
   /**

@@ -2,11 +2,12 @@
 import { EventEmitter } from "node:events";
 import { BusyPoll } from "./busy-poll.js";
 import { refusedChannel, sessionChannel } from "./diagnostics.js";
-import { CAMPError } from "./errors.js";
+import { CAMPError, rejected, serverClosed } from "./errors.js";
 import { Extensions } from "./extensions.js";
 import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
 import { number, policyName, readOptions, readSsl } from "./options.js";
+import { Peers } from "./peer.js";
 import { MORE, NOTHING, Records } from "./records.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
@@ -30,6 +31,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   /** The live ones. @type {Set<CAMPServerWebsocketSession>} */
   #sessions = new Set();
   #sessionList = new SessionList(this.#sessions);
+  #peers;
   #draining = false;
   /** @type {AddressInfo | null} */
   #address = null;
@@ -72,6 +74,12 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#dispatch = () => this.#dispatchNow();
     this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
     this.#busy = new BusyPoll(settings.busyPollUs);
+    this.#peers = new Peers({
+      order: (give) => this.#order(() => give(this._native)),
+      timeoutMs: settings.handshakeTimeoutMs,
+      open: (slot, sid, remote, token, tell) =>
+        this.#onOpened(new CAMPServerWebsocketSession(this, slot, sid, token, remote, "peer"), tell),
+    });
     this._native = createNativeServer(settings, this.#dispatch);
     this._extensions = new Extensions(this);
     /** A bit for each kind of message that has send hooks. */
@@ -79,7 +87,12 @@ export class CAMPWebsocketServer extends EventEmitter {
     /** @type {import("./native.js").NativeFunctions} */
     this._functions = /** @type {any} */ (this._native.functions());
     this.#records = new Records(this._functions, {
-      opened: (slot, sid, remote, token) => this.#onOpened(slot, sid, remote, token),
+      opened: (slot, sid, remote, token) => {
+        const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote, "client");
+        return this.#onOpened(session, () => this.#emit("session", session));
+      },
+      peerOpened: (slot, id, sid, remote) => this.#peers.opened(slot, id, sid, remote),
+      peerFailed: (id, failure, status, text) => this.#peers.failed(id, failure, status, text),
       closed: (slot) => this.#order(() => this._native.release(slot)),
       validate: (id, payload) => this.#validations.ask(id, payload),
       validationCancelled: (id) => this.#validations.cancel(id),
@@ -104,7 +117,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   }
 
   stats() {
-    return serverStats(this.#sessions.size, this._native.totals());
+    return serverStats(this.#sessions.size, this.#peers.live, this._native.totals());
   }
 
   metrics() {
@@ -130,6 +143,19 @@ export class CAMPWebsocketServer extends EventEmitter {
   /** @param {string} name */
   GetExtension(name) {
     return this._extensions.get(name);
+  }
+
+  /**
+   * @param {string | URL} host
+   * @param {string} bearer
+   * @param {import("../index.js").ConnectPeerOptions} [options]
+   */
+  ConnectPeer(host, bearer, options) {
+    if (!this.#accepting) return rejected(serverClosed());
+    const session = this.#peers.connect(host, bearer, options);
+    // As every rejection here: who did not keep the promise did not ask to know.
+    session.catch(() => {});
+    return session;
   }
 
   /** @param {number} [timeoutMs] */
@@ -194,6 +220,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   _ended(session) {
     this.#sessions.delete(session);
     this.#holdProcess();
+    this.#peers.ended(session);
   }
 
   /** @internal Sees to it that what was sent in this tick is handed over. */
@@ -251,18 +278,15 @@ export class CAMPWebsocketServer extends EventEmitter {
   }
 
   /**
-   * @param {number} slot
-   * @param {bigint} sid
-   * @param {string} remote
-   * @param {string} token
+   * @param {CAMPServerWebsocketSession} session
+   * @param {(session: CAMPServerWebsocketSession) => void} tell whoever waits for it
    */
-  #onOpened(slot, sid, remote, token) {
-    const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote);
+  #onOpened(session, tell) {
     this.#sessions.add(session);
     this.#holdProcess();
     if (sessionChannel.hasSubscribers) sessionChannel.publish({ server: this, session });
-    this.#emit("session", session);
-    // It had been let in when draining began.
+    tell(session);
+    // It had begun when draining did.
     if (this.#draining) void session._drain(SHUTDOWN);
     return session;
   }
@@ -296,7 +320,9 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   #onFailed(code, message, host, port) {
     this.#http?.over();
-    this.#onStop();
+    this.#accepting = false;
+    if (this.#peers.idle) this.#onStop();
+    else this.#order(() => this._native.shutdown());
     const text = `listen ${code}: ${message} ${host ?? "::"}:${port}`;
     const error = Object.assign(new Error(text), { code, syscall: "listen", address: host ?? "::", port });
     // Outside of the batch: without a listener this throws, as an `error` event does.
@@ -313,7 +339,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       interest: (bits) => this._native.httpInterest(bits),
       limit: (connections) => this._native.httpLimit(connections),
       address: () => this.#address,
-      sessions: () => this.#sessions.size,
+      sessions: () => this.#sessions.size - this.#peers.live,
       close: () => this.#stopAccepting(),
       connections: () => this.#holdProcess(),
       hold: (held) => this.#hold(held),
@@ -355,6 +381,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     // Slots given back in this very batch are still handed over.
     this.#flushNow();
     this._native.dispose();
+    this.#peers.stopped();
     this.#http?.stopped();
     this.#onStopped();
   }

@@ -1,4 +1,4 @@
-// One connected client.
+// One session, with a client or with another server.
 import { EventEmitter } from "node:events";
 import { CAMPBase } from "./base.js";
 import { closedChannel, droppedChannel } from "./diagnostics.js";
@@ -40,6 +40,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   /** @type {ReceiveQueue | undefined} */
   #receiving;
   #token;
+  #type;
   /** Final figures, once closed. */
   #rx = 0;
   #tx = 0;
@@ -53,8 +54,9 @@ export class CAMPServerWebsocketSession extends EventEmitter {
    * @param {bigint} sid
    * @param {string} token
    * @param {string} remoteAddress
+   * @param {"client" | "peer"} type whether it was accepted, or opened by `ConnectPeer`
    */
-  constructor(server, slot, sid, token, remoteAddress) {
+  constructor(server, slot, sid, token, remoteAddress, type) {
     super(CAPTURE);
     this.sid = sid;
     this._server = server;
@@ -64,6 +66,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     this._sendsWait = false;
     this._remoteAddress = remoteAddress;
     this.#token = token;
+    this.#type = type;
   }
 
   get id() {
@@ -112,7 +115,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   Get(key) {
     const store = this.#store;
     if (store !== undefined && store.has(key)) return store.get(key);
-    if (key === "__TYPE") return "client";
+    if (key === "__TYPE") return this.#type;
     if (key === "__TOKEN") return this.#token;
     return undefined;
   }

@@ -12,6 +12,7 @@ const FIGURES = /** @type {const} */ ([
 /** Name, kind and meaning of each figure of a server. @type {[keyof ServerStats, string, "counter" | "gauge", string][]} */
 const METRICS = [
   ["sessions", "camp_sessions", "gauge", "Live sessions."],
+  ["peers", "camp_peers", "gauge", "Live sessions to other servers, opened by ConnectPeer."],
   ["sessionsOpened", "camp_sessions_opened_total", "counter", "Sessions opened."],
   ["refused", "camp_refused_total", "counter", "Requests refused."],
   ["bytesReceived", "camp_received_bytes_total", "counter", "Bytes of CAMP frames received."],
@@ -36,12 +37,13 @@ export function sessionStats(figures) {
 
 /**
  * @param {number} sessions
+ * @param {number} peers how many of them are sessions to other servers
  * @param {number[]} totals
  * @returns {ServerStats}
  */
-export function serverStats(sessions, totals) {
+export function serverStats(sessions, peers, totals) {
   const [sessionsOpened = 0, refused = 0] = totals;
-  return { sessions, sessionsOpened, refused, ...named(totals, 2) };
+  return { sessions, peers, sessionsOpened, refused, ...named(totals, 2) };
 }
 
 /** @param {ServerStats} stats */

@@ -1,4 +1,4 @@
-// WebSocket by hand over net/tls, for everything a well-behaved WebSocket library refuses to send.
+// WebSocket by hand over net/tls, either end, for everything a well-behaved WebSocket library refuses to send.
 import { randomBytes } from "node:crypto";
 import net from "node:net";
 import tls from "node:tls";
@@ -153,7 +153,7 @@ export async function connectionEnd(socket, ms = 5000) {
   await within(ended.promise, ms, "end of the connection");
 }
 
-/** A client that writes WebSocket frames by hand and reads the server's. */
+/** One end of a WebSocket, the client's unless `masks` is false, that writes frames by hand and reads the other's. */
 export class RawPeer {
   messages = [];
   #buffer = Buffer.alloc(0);
@@ -161,6 +161,7 @@ export class RawPeer {
   #close = deferred();
   #ended = deferred();
   #autoClose;
+  #masks;
 
   /** @param {{ port: number, sid?: bigint, autoClose?: boolean }} options and those of rawUpgrade */
   static async connect({ sid = 1n, token, path, autoClose = true, ...options }) {
@@ -169,8 +170,9 @@ export class RawPeer {
     return new RawPeer(response, { sid, autoClose });
   }
 
-  constructor({ socket, rest }, { sid = 1n, autoClose = true } = {}) {
+  constructor({ socket, rest }, { sid = 1n, autoClose = true, masks = true } = {}) {
     this.socket = socket;
+    this.#masks = masks;
     this.sid = sid;
     this.#autoClose = autoClose;
     this.#onData(rest);
@@ -180,7 +182,7 @@ export class RawPeer {
     socket.resume();
   }
 
-  /** `{ code, reason }` of the server's close frame; null when the connection ended without one. */
+  /** `{ code, reason }` of the other end's close frame; null when the connection ended without one. */
   get closed() {
     return this.#close.promise;
   }
@@ -190,7 +192,7 @@ export class RawPeer {
   }
 
   write(options) {
-    this.socket.write(wsFrame(options));
+    this.socket.write(wsFrame({ mask: this.#masks, ...options }));
   }
 
   /** One CAMP frame as one binary message. */
@@ -242,10 +244,14 @@ export class RawPeer {
       length = Number(b.readBigUInt64BE(2));
       at = 10;
     }
+    const masked = (b[1] & 0x80) !== 0;
+    if (masked) at += 4;
     if (b.length < at + length) return null;
+    const key = masked ? Buffer.from(b.subarray(at - 4, at)) : null;
     const payload = Buffer.from(b.subarray(at, at + length));
+    if (masked) for (let i = 0; i < length; i++) payload[i] ^= key[i & 3];
     this.#buffer = b.subarray(at + length);
-    return { opcode: b[0] & 0x0f, fin: (b[0] & 0x80) !== 0, rsv: (b[0] >> 4) & 7, masked: (b[1] & 0x80) !== 0, payload };
+    return { opcode: b[0] & 0x0f, fin: (b[0] & 0x80) !== 0, rsv: (b[0] >> 4) & 7, masked, key, payload };
   }
 
   #onMessage(message) {

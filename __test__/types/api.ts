@@ -91,8 +91,22 @@ server.on("sessions", () => {});
 server.on("listening", (port: number) => port);
 // @ts-expect-error made by CAMP() alone
 new CAMPWebsocketServer();
-// @ts-expect-error not there yet
-server.ConnectPeer;
+
+// Sessions with other servers
+same<ReturnType<typeof server.ConnectPeer>, Promise<CAMPServerWebsocketSession>>();
+void server.ConnectPeer("ws://localhost:8080", "token");
+void server.ConnectPeer(new URL("wss://localhost:8080"), "token", {
+    ca: ["pem", Buffer.alloc(1)], servername: "name", rejectUnauthorized: true, timeoutMs: 5, signal: AbortSignal.timeout(5),
+});
+void server.ConnectPeer("wss://localhost:8080", "token", { ca: "pem", servername: undefined, signal: undefined });
+// @ts-expect-error a token is needed
+void server.ConnectPeer("ws://localhost:8080");
+// @ts-expect-error milliseconds are a number
+void server.ConnectPeer("ws://localhost:8080", "token", { timeoutMs: "5" });
+server.ConnectPeer("ws://localhost:8080", "token").catch((error: CAMPError) => {
+    same<typeof error.status, number | undefined>();
+    error.code === "ERR_CAMP_REFUSED" || error.code === "ERR_CAMP_CONNECT_FAILED";
+});
 
 // HTTP
 same<typeof server.http_server, HttpServer | HttpsServer>();

@@ -22,6 +22,8 @@ function gives<Actual extends Declared, Declared>(): [Actual?, Declared?] { retu
 
 gives<ReturnType<actual.CAMPWebsocketServer["address"]>, ReturnType<declared.CAMPWebsocketServer["address"]>>();
 gives<ReturnType<actual.CAMPWebsocketServer["Destroy"]>, Promise<void>>();
+gives<Awaited<ReturnType<actual.CAMPWebsocketServer["ConnectPeer"]>>, actual.CAMPServerWebsocketSession>();
+gives<Parameters<declared.CAMPWebsocketServer["ConnectPeer"]>, Parameters<actual.CAMPWebsocketServer["ConnectPeer"]>>();
 gives<ReturnType<actual.CAMPServerWebsocketSession["Close"]>, Promise<void>>();
 gives<ReturnType<actual.CAMPServerWebsocketSession["Destroy"]>, Promise<void>>();
 gives<ReturnType<actual.CAMPServerWebsocketSession["base"]["SendBinary"]>, Promise<void>>();

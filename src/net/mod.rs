@@ -1,10 +1,11 @@
-//! The network: listeners, upgrades, TLS and one driver per session, on one thread of its own.
+//! The network: listeners, upgrades, connections to other servers, TLS and one driver per session, on one thread of its own.
 //!
 //! Everything here runs on the [`Runtime`]'s thread; the [`Application`] is told of what happens
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
 mod bridge;
 mod busy;
+mod connect;
 mod counters;
 mod disk;
 mod driver;
@@ -25,6 +26,7 @@ mod transport;
 mod upgrade;
 mod websocket;
 
+pub use connect::{ClientTls, ClientTlsError, ConnectError, ConnectId, Stage, Target, TlsFault};
 pub use counters::{Counters, FIGURES, Figures};
 pub use handover::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest};
 pub use hooks::SharedHooks;

@@ -2,9 +2,13 @@
 
 use std::io;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
+
+/// How long blocking operations may go on after the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -32,6 +36,8 @@ impl Runtime {
                     job();
                 }
             });
+            // A name that is being looked up must not hold up the end of the process.
+            runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         })?;
         started.recv().map_err(io::Error::other)??;
         Ok(Runtime { jobs: Some(jobs), thread: Some(thread) })

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 
 use super::busy::BusyPoll;
+use super::connect::{self, ConnectError, ConnectId, Target};
 use super::counters::Counters;
 use super::handover::{HttpCommand, HttpConnections, HttpEvent, HttpId, Interest};
 use super::hooks::SharedHooks;
@@ -78,6 +79,10 @@ pub trait Application {
     fn refused(&self, refused: &Refused<'_>);
     /// A session begins. Its slot is in use until [`Server::release`].
     fn opened(&self, slot: Slot, session: Opened);
+    /// [`Server::connect`] has made a session, as under [`Self::opened`].
+    fn peer_opened(&self, slot: Slot, id: ConnectId, session: Opened);
+    /// [`Server::connect`] has failed.
+    fn peer_failed(&self, id: ConnectId, error: &ConnectError);
     /// Something happened in a session.
     fn event(&self, slot: Slot, event: Event);
     /// An incoming transaction goes on after the session's `Closed` event, which follows: it has come
@@ -116,7 +121,7 @@ pub struct Opened {
     pub sid: u64,
     /// The bearer token it was let in with.
     pub token: String,
-    /// The client's address.
+    /// The other end's address.
     pub remote: SocketAddr,
     /// Its live figures.
     pub counters: Arc<Counters>,
@@ -145,7 +150,9 @@ pub struct Server {
     next_upgrade: Cell<UpgradeId>,
     /// Sessions that are over but for streams still being read.
     pub(super) lingering: Cell<usize>,
-    /// Connections between acceptance and session.
+    /// Sessions that are being opened to other servers. One that is forgotten gives up.
+    connects: RefCell<HashMap<ConnectId, oneshot::Sender<()>>>,
+    /// Connections between acceptance and session, and those that are being made.
     handshakes: Cell<usize>,
     closing: Cell<bool>,
     stopped: Cell<bool>,
@@ -168,6 +175,7 @@ impl Server {
             validations: RefCell::default(),
             next_upgrade: Cell::new(0),
             lingering: Cell::new(0),
+            connects: RefCell::default(),
             handshakes: Cell::new(0),
             closing: Cell::new(false),
             stopped: Cell::new(false),
@@ -184,6 +192,19 @@ impl Server {
             // The client may have gone meanwhile.
             let _ = waiting.send(accepted);
         }
+    }
+
+    /// Opens a session to another server; [`Application::peer_opened`] or
+    /// [`Application::peer_failed`] follows.
+    pub fn connect(self: &Rc<Self>, id: ConnectId, target: Target) {
+        let (waits, abandoned) = oneshot::channel();
+        self.connects.borrow_mut().insert(id, waits);
+        tokio::task::spawn_local(connect::run(Handshake::begin(self.clone()), id, target, abandoned));
+    }
+
+    /// Gives up what [`Self::connect`] has begun and not told the end of. Nothing will be told.
+    pub fn abandon(&self, id: ConnectId) {
+        self.connects.borrow_mut().remove(&id);
     }
 
     /// Passes a command to a session; one that has ended settles nothing more.
@@ -252,7 +273,7 @@ impl Server {
 
     /// Whether no further session may begin.
     pub(super) fn is_full(&self) -> bool {
-        self.sessions.live() + self.validations.borrow().len() >= self.config.max_connections
+        self.sessions.accepted() + self.validations.borrow().len() >= self.config.max_connections
     }
 
     /// Tells of a refusal.
@@ -360,7 +381,7 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// Counts a connection that is not yet a session, until dropped.
+/// Counts a connection that is not yet a session, either way, until dropped.
 pub(super) struct Handshake {
     pub(super) server: Rc<Server>,
 }

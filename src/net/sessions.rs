@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::sources::{SourceReport, TxOrder};
 use super::spool::SpoolReport;
-use crate::session::Command;
+use crate::session::{Command, Role};
 
 /// Names a session between this layer and the application. It is not given to another session
 /// before the application has released it, after the session's `Closed` event.
@@ -75,6 +75,8 @@ pub(super) struct Sessions {
     slots: RefCell<Slab<Rc<Mailbox>>>,
     /// Sids of the live sessions. A sid leaves when its session ends, its slot only on release.
     sids: RefCell<HashSet<u64>>,
+    /// How many of ours to other servers are live. Their sids are the other servers' concern.
+    outgoing: Cell<usize>,
 }
 
 impl Sessions {
@@ -87,14 +89,27 @@ impl Sessions {
         if !self.sids.borrow_mut().insert(sid) {
             return None;
         }
+        Some(self.insert())
+    }
+
+    /// A slot for a session with another server.
+    pub(super) fn open_outgoing(&self) -> (Slot, Rc<Mailbox>) {
+        self.outgoing.set(self.outgoing.get() + 1);
+        self.insert()
+    }
+
+    fn insert(&self) -> (Slot, Rc<Mailbox>) {
         let mailbox = Rc::new(Mailbox::default());
         let slot = self.slots.borrow_mut().insert(mailbox.clone());
-        Some((slot as Slot, mailbox))
+        (slot as Slot, mailbox)
     }
 
     /// The session has ended: its sid is free.
-    pub(super) fn end(&self, sid: u64) {
-        self.sids.borrow_mut().remove(&sid);
+    pub(super) fn end(&self, role: Role, sid: u64) {
+        match role {
+            Role::Server => drop(self.sids.borrow_mut().remove(&sid)),
+            Role::Peer => self.outgoing.set(self.outgoing.get() - 1),
+        }
     }
 
     /// The application has let go of the slot.
@@ -118,6 +133,11 @@ impl Sessions {
 
     /// Number of live sessions.
     pub(super) fn live(&self) -> usize {
+        self.accepted() + self.outgoing.get()
+    }
+
+    /// Number of those that clients have opened.
+    pub(super) fn accepted(&self) -> usize {
         self.sids.borrow().len()
     }
 }

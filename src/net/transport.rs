@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ProtocolVersion;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{client, server};
 
-/// An accepted connection.
+/// A connection, accepted or made.
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<server::TlsStream<TcpStream>>),
+    TlsClient(Box<client::TlsStream<TcpStream>>),
 }
 
 impl Transport {
@@ -23,10 +24,11 @@ impl Transport {
         match self {
             Transport::Plain(io) => io.local_addr(),
             Transport::Tls(io) => io.get_ref().0.local_addr(),
+            Transport::TlsClient(io) => io.get_ref().0.local_addr(),
         }
     }
 
-    /// Of a TLS connection: its protocol version as Node names it, and the name the client asked for.
+    /// Of an accepted TLS connection: its protocol version as Node names it, and the name the client asked for.
     pub(super) fn tls_details(&self) -> Option<(String, String)> {
         let Transport::Tls(io) = self else { return None };
         let tls = io.get_ref().1;
@@ -44,6 +46,7 @@ impl AsyncRead for Transport {
         match self.get_mut() {
             Transport::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Transport::Tls(io) => Pin::new(io).poll_read(cx, buf),
+            Transport::TlsClient(io) => Pin::new(io).poll_read(cx, buf),
         }
     }
 }
@@ -54,6 +57,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Transport::Tls(io) => Pin::new(io).poll_write(cx, buf),
+            Transport::TlsClient(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
 
@@ -66,6 +70,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Plain(io) => Pin::new(io).poll_write_vectored(cx, slices),
             Transport::Tls(io) => Pin::new(io).poll_write_vectored(cx, slices),
+            Transport::TlsClient(io) => Pin::new(io).poll_write_vectored(cx, slices),
         }
     }
 
@@ -77,6 +82,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Plain(io) => Pin::new(io).poll_flush(cx),
             Transport::Tls(io) => Pin::new(io).poll_flush(cx),
+            Transport::TlsClient(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -84,6 +90,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Transport::Tls(io) => Pin::new(io).poll_shutdown(cx),
+            Transport::TlsClient(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

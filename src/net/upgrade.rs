@@ -18,6 +18,7 @@ use super::head::Head;
 use super::refusal::Refusal;
 use super::server::{Handshake, Opened, Server};
 use super::transport::Transport;
+use crate::session::Role;
 
 /// Names one upgrade request that is being validated.
 pub type UpgradeId = u32;
@@ -254,7 +255,7 @@ async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, rem
     let opened = Opened { sid: request.sid, token: request.token, remote, counters: std::sync::Arc::clone(&counters) };
     server.app.opened(slot, opened);
     server.app.commit();
-    let driver = Driver::new(server.clone(), (slot, mailbox), request.sid, counters, transport, &early);
+    let driver = Driver::new(server.clone(), Role::Server, (slot, mailbox), request.sid, counters, transport, &early);
     tokio::task::spawn_local(driver.run());
 }
 

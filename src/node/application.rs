@@ -9,11 +9,13 @@ use std::task::Waker;
 use super::error::system_error_code;
 use super::http::{self, LiveInterest};
 use super::log::{Log, LogWriter};
+use super::peer;
 use super::record::{self, Kind};
 use super::server::lock;
 use super::transaction;
 use crate::net::{
-    Application, Counters, Figures, HttpEvent, HttpId, Interest, Opened, Refused, Slot, UpgradeId, UpgradeRequest,
+    Application, ConnectError, ConnectId, Counters, Figures, HttpEvent, HttpId, Interest, Opened, Refused, Slot,
+    UpgradeId, UpgradeRequest,
 };
 use crate::session::{Event, Hooks, Payload, TxKey};
 
@@ -87,6 +89,16 @@ impl Application for JsApplication {
         // Listeners are often added in a continuation of the `session` event; they miss nothing.
         self.log.stop_reading();
         self.counters.insert(slot, session.counters);
+    }
+
+    fn peer_opened(&self, slot: Slot, id: ConnectId, session: Opened) {
+        self.log.put(slot, Kind::PeerOpened, |out| peer::opened(id, &session, out));
+        self.log.stop_reading();
+        self.counters.insert(slot, session.counters);
+    }
+
+    fn peer_failed(&self, id: ConnectId, error: &ConnectError) {
+        self.log.put(id, Kind::PeerFailed, |out| peer::failed(error, out));
     }
 
     #[inline]

@@ -6,6 +6,10 @@ use std::io;
 pub(super) fn system_error_code(error: &io::Error) -> &'static str {
     use io::ErrorKind as Kind;
     match error.kind() {
+        Kind::ConnectionRefused => "ECONNREFUSED",
+        Kind::HostUnreachable => "EHOSTUNREACH",
+        Kind::NetworkUnreachable => "ENETUNREACH",
+        Kind::NetworkDown => "ENETDOWN",
         Kind::ConnectionReset => "ECONNRESET",
         Kind::ConnectionAborted => "ECONNABORTED",
         Kind::BrokenPipe | Kind::WriteZero => "EPIPE",

@@ -10,6 +10,7 @@ mod http;
 mod log;
 mod options;
 mod orders;
+mod peer;
 mod raw;
 mod record;
 mod server;

@@ -114,7 +114,7 @@ impl NativeOptions {
     }
 }
 
-fn millis(number: f64) -> Duration {
+pub(super) fn millis(number: f64) -> Duration {
     Duration::from_secs_f64(number.clamp(1.0, MAX_MILLIS) / 1000.0)
 }
 

@@ -3,7 +3,9 @@
 //! An order is `[slot u32][length << 8 | kind u32]` and its payload, unpadded.
 
 use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
 use std::mem::MaybeUninit;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,9 +13,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use super::http;
+use super::peer;
 use super::server::lock;
 use super::transaction;
-use crate::net::{Server, Slot};
+use crate::net::{Server, Slot, Target};
 use crate::protocol::Text;
 use crate::session::{Command, Payload};
 
@@ -46,6 +49,9 @@ pub(super) enum OrderKind {
     Verdict = 9,
     /// Accepts no more connections; the slot means nothing.
     StopAccepting = 10,
+    /// The slot of these two is the connect id. To the next of the queue's targets.
+    Connect = 11,
+    Abandon = 12,
     /// The slot of the next four is the connection's id. Payload: the bytes.
     HttpWrite = 17,
     HttpEnd = 18,
@@ -67,6 +73,8 @@ pub(super) enum OrderKind {
 pub(super) struct OrderQueue {
     batches: Mutex<Vec<Bytes>>,
     posted: Notify,
+    /// Of the [`OrderKind::Connect`] orders that were not carried out, in order.
+    targets: Mutex<VecDeque<Target>>,
     /// No more orders come.
     over: AtomicBool,
 }
@@ -164,6 +172,15 @@ fn header(slot: Slot, kind: OrderKind, length: usize) -> [u8; HEADER] {
 }
 
 impl OrderQueue {
+    /// Leaves the target of an [`OrderKind::Connect`] that is about to be given.
+    pub(super) fn put_target(&self, target: Target) {
+        lock(&self.targets).push_back(target);
+    }
+
+    pub(super) fn take_target(&self) -> Option<Target> {
+        lock(&self.targets).pop_front()
+    }
+
     /// No more orders come: what was handed over is still carried out.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
@@ -171,7 +188,7 @@ impl OrderQueue {
     }
 
     /// Carries out orders as they come, on the I/O thread.
-    pub(super) async fn run(self: Arc<Self>, server: std::rc::Rc<Server>) {
+    pub(super) async fn run(self: Arc<Self>, server: Rc<Server>) {
         loop {
             let batches = std::mem::take(&mut *lock(&self.batches));
             if batches.is_empty() {
@@ -182,26 +199,26 @@ impl OrderQueue {
                 continue;
             }
             for batch in batches {
-                carry_out(&server, batch);
+                self.carry_out(&server, batch);
             }
             tokio::task::yield_now().await;
         }
     }
-}
 
-fn carry_out(server: &Server, mut batch: Bytes) {
-    while batch.len() >= HEADER {
-        let header = batch.split_to(HEADER);
-        let slot = word(&header[..4]);
-        let length_and_kind = word(&header[4..]);
-        let length = (length_and_kind >> 8) as usize;
-        let payload = batch.split_to(length.min(batch.len()));
-        carry_out_one(server, slot, length_and_kind & 0xff, payload);
+    fn carry_out(&self, server: &Rc<Server>, mut batch: Bytes) {
+        while batch.len() >= HEADER {
+            let header = batch.split_to(HEADER);
+            let slot = word(&header[..4]);
+            let length_and_kind = word(&header[4..]);
+            let length = (length_and_kind >> 8) as usize;
+            let payload = batch.split_to(length.min(batch.len()));
+            carry_out_one(self, server, slot, length_and_kind & 0xff, payload);
+        }
     }
 }
 
 #[inline]
-fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
+fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32, payload: Bytes) {
     const UTF8: u32 = OrderKind::Utf8 as u32;
     const BINARY: u32 = OrderKind::Binary as u32;
     const ERROR: u32 = OrderKind::Error as u32;
@@ -214,6 +231,8 @@ fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
     const TRANSACTIONS: u32 = OrderKind::TxOpen as u32;
     const VERDICT: u32 = OrderKind::Verdict as u32;
     const STOP_ACCEPTING: u32 = OrderKind::StopAccepting as u32;
+    const CONNECT: u32 = OrderKind::Connect as u32;
+    const ABANDON: u32 = OrderKind::Abandon as u32;
     match kind {
         UTF8 => server.command(slot, Command::Send(Payload::Utf8(text(payload)))),
         BINARY => server.command(slot, Command::Send(Payload::Binary(payload))),
@@ -230,6 +249,8 @@ fn carry_out_one(server: &Server, slot: Slot, kind: u32, payload: Bytes) {
         SHUTDOWN => server.close(),
         VERDICT => server.verdict(slot),
         STOP_ACCEPTING => server.stop_accepting(),
+        CONNECT => peer::connect(queue, server, slot),
+        ABANDON => server.abandon(slot),
         kind if kind >= TRANSACTIONS => transaction::carry_out(server, slot, kind, payload),
         _ => http::carry_out(server, slot, kind, payload),
     }

@@ -71,6 +71,11 @@ pub(super) enum Kind {
     HookSet = 32,
     /// `[status u32][remote length u32]`, remote address, reason
     Refused = 33,
+    /// `[sid u64][connect id u32][0 u32]`, remote address
+    PeerOpened = 34,
+    /// The slot is the connect id. `[failure u32][status u32]`, then joined by `\0`: the code of the cause
+    /// (empty: there is none), the message, and the text that came with a refusal
+    PeerFailed = 35,
     /// The slot of these five is the [`HttpId`](crate::net::HttpId) of a connection that was handed over:
     /// `[remote port u32][local port u32]`, then remote address, local address, TLS version (empty:
     /// no TLS) and server name, joined by `\0`

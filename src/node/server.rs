@@ -39,7 +39,7 @@ impl NativeCore {
 pub struct NativeServer {
     ends: Rc<Ends>,
     log: Arc<Log>,
-    orders: Arc<OrderQueue>,
+    pub(super) orders: Arc<OrderQueue>,
     counters: LiveCounters,
     hooks: Arc<SharedHooks>,
     tls: Option<TlsConfig>,

@@ -155,6 +155,11 @@ impl Session {
         Some(Event::Settled { first, count, outcome: Outcome::Done })
     }
 
+    /// The next event but for the acknowledgement of sends, left where it is.
+    pub fn peek_event(&self) -> Option<&Event> {
+        self.events.front()
+    }
+
     /// When [`Input::Timeout`] is due. It moves with every input; a call that comes early does nothing.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let phase = match self.phase {
@@ -190,6 +195,14 @@ impl Session {
     /// Whether the session has ended: its [`Event::Closed`] is, or was, to be polled.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
+    }
+
+    /// Why the session is ending, while it does.
+    pub fn closing(&self) -> Option<&CloseReason> {
+        match &self.phase {
+            Phase::Closing { reason, .. } => Some(reason),
+            _ => None,
+        }
     }
 
     /// Whether the peer did not let the session close in time: the connection is to be dropped.

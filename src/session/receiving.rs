@@ -34,10 +34,10 @@ impl Session {
         self.bytes_rx += frame.len() as u64;
         self.keepalive.heard();
         self.held_until = None;
-        if !self.held.is_empty()
-            && !overtakes(&frame)
-            && !(self.backlog.is_empty() && self.joins_held(&frame, self.hooks))
-        {
+        let at_once = self.held.is_empty()
+            || overtakes(&frame)
+            || (self.backlog.is_empty() && self.joins_held(&frame, self.hooks));
+        if !at_once {
             self.backlog_bytes += frame.len();
             // What waits long must not keep alive the block it was read into.
             self.backlog.push_back((Bytes::copy_from_slice(&frame), self.hooks));

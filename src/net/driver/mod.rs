@@ -3,6 +3,7 @@
 //! There is no protocol logic here. Per wake: timer, orders, a batch of reads, events, writes, one
 //! flush. The task sleeps until the socket, the application or the session's timer wants it.
 
+mod greeting;
 mod linger;
 mod streams;
 
@@ -25,7 +26,7 @@ use super::sources::Sources;
 use super::spool::Spools;
 use super::trace::Direction;
 use super::transport::Transport;
-use super::websocket::{Incoming, Reader, Violation, Writer};
+use super::websocket::{End, Incoming, Reader, Violation, Writer};
 use crate::protocol::MAX_FRAME;
 use crate::session::{CloseReason, Command, Event, Input, Outcome, Role, Session, Transmit, TxEvent};
 
@@ -48,6 +49,7 @@ const MAX_DISCARDED: usize = 4 << 20;
 /// One session and its socket.
 pub(super) struct Driver {
     server: Rc<Server>,
+    role: Role,
     slot: Slot,
     mailbox: Rc<Mailbox>,
     counters: Arc<Counters>,
@@ -94,9 +96,10 @@ enum Stage {
 
 impl Driver {
     /// A driver for a connection whose upgrade has been answered. `early` are the bytes that came
-    /// behind the request.
+    /// behind the peer's request or response.
     pub(super) fn new(
         server: Rc<Server>,
+        role: Role,
         (slot, mailbox): (Slot, Rc<Mailbox>),
         sid: u64,
         counters: Arc<Counters>,
@@ -104,18 +107,23 @@ impl Driver {
         early: &[u8],
     ) -> Self {
         let now = Instant::now();
-        let session = Session::new(sid, Role::Server, server.session_config.clone(), now);
+        let end = match role {
+            Role::Server => End::Server,
+            Role::Peer => End::Client,
+        };
+        let session = Session::new(sid, role, server.session_config.clone(), now);
         Driver {
             intake: Intake::new(server.config.max_inbound_bytes),
             server,
+            role,
             slot,
             mailbox,
             counters,
             figures: Figures::default(),
             session,
             transport,
-            reader: Reader::new(MAX_FRAME, early),
-            writer: Writer::default(),
+            reader: Reader::new(end, MAX_FRAME, early),
+            writer: Writer::new(end),
             sources: None,
             spools: None,
             lingering: None,
@@ -308,7 +316,7 @@ impl Driver {
                 Event::Connected => self.trim = true,
                 Event::Closed(_) => {
                     self.keep_finished_streams();
-                    self.server.sessions.end(self.session.sid());
+                    self.server.sessions.end(self.role, self.session.sid());
                     closed = true;
                     self.reported_closed = true;
                 }

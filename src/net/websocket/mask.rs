@@ -1,5 +1,11 @@
 //! The mask over what a client sends (RFC 6455, 5.3).
 
+/// A key that nobody can foretell, a new one for every frame.
+#[cold]
+pub(super) fn fresh_key() -> [u8; 4] {
+    rand::random()
+}
+
 /// Applies `mask` to `bytes`, the first of which is at `offset` of the payload.
 #[inline]
 pub(super) fn apply(bytes: &mut [u8], mask: [u8; 4], offset: usize) {

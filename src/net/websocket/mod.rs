@@ -15,6 +15,13 @@ use bytes::Bytes;
 pub(super) use reader::Reader;
 pub(super) use writer::Writer;
 
+/// Which end of the connection we are. A client masks what it sends, a server does not (RFC 6455, 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Server,
+    Client,
+}
+
 /// What a peer sent, one message at a time.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {

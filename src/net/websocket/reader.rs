@@ -1,4 +1,4 @@
-//! Reads a client's messages.
+//! Reads the peer's messages.
 
 use std::io::{self, Cursor};
 use std::mem;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::{INVALID_PAYLOAD, Incoming, TOO_BIG, UNSUPPORTED_DATA, Violation, blocks, mask};
+use super::{End, INVALID_PAYLOAD, Incoming, TOO_BIG, UNSUPPORTED_DATA, Violation, blocks, mask};
 
 /// Payloads from this size on get memory of their own, so that holding one never holds a block.
 const OWN_MEMORY: usize = 4096;
@@ -27,6 +27,8 @@ const MAX_CONTROL: usize = 125;
 #[derive(Debug)]
 pub(in crate::net) struct Reader {
     max_message: usize,
+    /// Whether the peer masks its frames.
+    masked: bool,
     /// The thread's block during a batch; between batches what is left of one, usually nothing.
     block: BytesMut,
     /// Whether the last frame was a large one.
@@ -53,9 +55,10 @@ enum Step {
 }
 
 impl Reader {
-    /// `early` is what came behind the upgrade request.
-    pub(in crate::net) fn new(max_message: usize, early: &[u8]) -> Self {
-        Reader { max_message, block: BytesMut::from(early), large: false, partial: None, fragments: None }
+    /// `early` is what came behind the peer's request or response.
+    pub(in crate::net) fn new(end: End, max_message: usize, early: &[u8]) -> Self {
+        let masked = end == End::Server;
+        Reader { max_message, masked, block: BytesMut::from(early), large: false, partial: None, fragments: None }
     }
 
     /// Begins a batch: until [`Self::rest`] the thread's block belongs to this reader.
@@ -141,8 +144,11 @@ impl Reader {
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(Violation::protocol("A reserved bit is set."));
         }
-        if header.mask.is_none() {
-            return Err(Violation::protocol("A client must mask its frames."));
+        if header.mask.is_some() != self.masked {
+            return Err(Violation::protocol(match self.masked {
+                true => "A client must mask its frames.",
+                false => "A server must not mask its frames.",
+            }));
         }
         match header.opcode {
             OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {

@@ -1,4 +1,4 @@
-//! Writes a server's messages.
+//! Writes messages.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::blocks;
+use super::{End, blocks, mask};
 
 /// Room for message ends that an idle connection keeps.
 const SPARE_MESSAGES: usize = 16;
@@ -19,8 +19,9 @@ const SPARE_MESSAGES: usize = 16;
 ///
 /// Per wake: [`Self::begin`], then [`Self::put`] while there is [`Self::has_room`], then
 /// [`Self::poll_flush`]; at the end [`Self::rest`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::net) struct Writer {
+    end: End,
     /// Encoded and not yet taken by the socket. Between batches usually nothing.
     block: BytesMut,
     /// The payload of the message put last, when it is too large to be copied. It follows the block.
@@ -38,6 +39,11 @@ pub(in crate::net) struct Writer {
 }
 
 impl Writer {
+    pub(in crate::net) fn new(end: End) -> Self {
+        let (block, payload, messages) = Default::default();
+        Writer { end, block, payload, messages, put: 0, written: 0, pong: None, closed: false }
+    }
+
     /// Begins a batch: until [`Self::rest`] the thread's block belongs to this writer.
     pub(in crate::net) fn begin(&mut self) {
         if self.block.is_empty() {
@@ -48,8 +54,10 @@ impl Writer {
     /// Ends a batch. What the socket did not take is kept together with the block: the thread gets
     /// another one.
     pub(in crate::net) fn rest(&mut self) {
-        if self.is_flushed() {
+        if self.block.is_empty() {
             blocks::return_writing(std::mem::take(&mut self.block));
+        }
+        if self.is_flushed() {
             self.messages.shrink_to(SPARE_MESSAGES);
         }
     }
@@ -71,22 +79,33 @@ impl Writer {
     #[inline]
     pub(in crate::net) fn put(&mut self, length: usize, encode: impl FnOnce(&mut BytesMut)) {
         let before = self.block.len();
-        self.put_header(OpCode::Data(Data::Binary), length);
+        let key = self.put_header(OpCode::Data(Data::Binary), length);
+        let payload = self.block.len();
         encode(&mut self.block);
+        if let Some(key) = key {
+            mask::apply(&mut self.block[payload..], key, 0);
+        }
         self.put += (self.block.len() - before) as u64;
         self.messages.push_back((self.put, length));
     }
 
     /// Puts a binary message of `length` bytes, the first of which `encode` appends. The payload it
-    /// gives is the rest, and is written from where it lies.
+    /// gives is the rest, and is written from where it lies, unless it has to be masked.
     pub(in crate::net) fn put_large<'a>(
         &mut self,
         length: usize,
         encode: impl FnOnce(&mut BytesMut) -> Option<&'a Bytes>,
     ) {
         let before = self.block.len();
-        self.put_header(OpCode::Data(Data::Binary), length);
-        self.payload = encode(&mut self.block).cloned().unwrap_or_default();
+        let key = self.put_header(OpCode::Data(Data::Binary), length);
+        let start = self.block.len();
+        let payload = encode(&mut self.block).cloned().unwrap_or_default();
+        if let Some(key) = key {
+            self.block.extend_from_slice(&payload);
+            mask::apply(&mut self.block[start..], key, 0);
+        } else {
+            self.payload = payload;
+        }
         self.put += (self.block.len() - before + self.payload.len()) as u64;
         self.messages.push_back((self.put, length));
     }
@@ -171,15 +190,72 @@ impl Writer {
         let pending = std::mem::take(&mut self.payload);
         self.block.extend_from_slice(&pending);
         let before = self.block.len();
-        self.put_header(OpCode::Control(control), payload.len());
+        let key = self.put_header(OpCode::Control(control), payload.len());
+        let start = self.block.len();
         self.block.put_slice(payload);
+        if let Some(key) = key {
+            mask::apply(&mut self.block[start..], key, 0);
+        }
         self.put += (self.block.len() - before) as u64;
     }
 
+    /// Gives the key that the payload is to be masked with.
     #[inline]
-    fn put_header(&mut self, opcode: OpCode, length: usize) {
-        let header = FrameHeader { is_final: true, opcode, ..FrameHeader::default() };
+    fn put_header(&mut self, opcode: OpCode, length: usize) -> Option<[u8; 4]> {
+        let mask = match self.end {
+            End::Server => None,
+            End::Client => Some(mask::fresh_key()),
+        };
+        let header = FrameHeader { is_final: true, opcode, mask, ..FrameHeader::default() };
         // Writing to memory does not fail.
         let _ = header.format(length as u64, &mut (&mut self.block).writer());
+        mask
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// The first frame of `block`: its mask, and its payload without it.
+    fn take_frame(block: &mut BytesMut) -> (Option<[u8; 4]>, Vec<u8>) {
+        let mut cursor = Cursor::new(&block[..]);
+        let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+        let at = cursor.position() as usize;
+        let mut payload = block.split_to(at + length as usize).split_off(at).to_vec();
+        if let Some(key) = header.mask {
+            mask::apply(&mut payload, key, 0);
+        }
+        (header.mask, payload)
+    }
+
+    #[test]
+    fn a_client_masks_every_frame_and_a_server_none() {
+        let lengths = [0, 1, 125, 126, 65_535, 65_536];
+        for end in [End::Client, End::Server] {
+            let mut writer = Writer::new(end);
+            for length in lengths {
+                writer.put(length, |out| out.put_bytes(0x5a, length));
+            }
+            writer.put_close(Some((4000, "bye")));
+            let mut keys = Vec::new();
+            for length in lengths {
+                let (key, payload) = take_frame(&mut writer.block);
+                assert_eq!(payload, vec![0x5a; length]);
+                keys.push(key);
+            }
+            let (key, payload) = take_frame(&mut writer.block);
+            assert_eq!(payload, b"\x0f\xa0bye");
+            keys.push(key);
+            assert!(keys.iter().all(|key| key.is_some() == (end == End::Client)));
+            if end == End::Client {
+                keys.sort();
+                keys.dedup();
+                // Seven random keys of which three are the same would be a wonder.
+                assert!(keys.len() >= 6, "{keys:?}");
+            }
+        }
     }
 }
