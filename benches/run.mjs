@@ -1,16 +1,23 @@
 // npm run bench: measures camp-server against other servers, checks every answer, and prints medians,
 // ratios and what became of the targets. See README.md beside this file.
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ONE_CORE, caseNamed, cases, small, standard } from "./lib/cases.mjs";
 import { machine } from "./lib/machine.mjs";
 import { measure, medians } from "./lib/measure.mjs";
+import { draw } from "./lib/plots.mjs";
 import { programs } from "./lib/programs.mjs";
+import { page, section } from "./lib/report.mjs";
+import { scaling } from "./lib/scaling.mjs";
 import { servers } from "./lib/servers.mjs";
-import { aligned, rows } from "./lib/table.mjs";
+import { aligned } from "./lib/table.mjs";
 import { verdictRows, verdicts } from "./lib/targets.mjs";
 
 /** @typedef {import("./lib/table.mjs").Result} Result */
+
+const RESULTS = fileURLToPath(new URL("results", import.meta.url));
 
 const HELP = `npm run bench -- [option...]
 
@@ -65,27 +72,65 @@ async function main() {
     if (why !== undefined) console.log(`without ${name}: ${why}`);
   }
 
+  const usable = (/** @type {string[]} */ names) =>
+    names.filter((name) => (wanted === undefined || wanted.includes(name)) && !servers[name]?.missing());
   /** @type {Map<string, Result>} */
   const results = new Map();
   for (const each of chosen) {
-    const names = each.servers.filter((name) => (wanted === undefined || wanted.includes(name)) && !servers[name]?.missing());
-    if (names.length === 0) continue;
-    console.log(`\n${each.name}: ${each.about}`);
-    const result = await interleaved(each, names, runs, times);
+    const result = await interleaved(each, usable(each.servers), runs, times);
     results.set(each.name, result);
-    console.log(aligned(rows(result)));
+    console.log(section(result));
+  }
+  const targets = flags.check ? [] : verdicts(results);
+  if (targets.length > 0) console.log(`\n${aligned(verdictRows(targets))}`);
+
+  const plots = flags.plots ?? (flags.write ? RESULTS : undefined);
+  const grown = plots === undefined ? [] : await growth(usable, Number(flags.runs ?? 1), times);
+  const report = {
+    machine: machine(), runs, ...times, results: Object.fromEntries(results), targets,
+    scaling: grown.map(({ series, sessions, result }) => ({ series, sessions, result })),
+  };
+  if (flags.json) writeFileSync(flags.json, json(report));
+  if (plots !== undefined) {
+    const points = grown.flatMap(({ series, sessions, result }) =>
+      Object.entries(result.servers).map(([server, { median }]) => ({ series, sessions, server, figures: median })));
+    const files = await draw(plots, results, points);
+    console.log(`\ndrawn in ${plots}: ${files.join(" ")}`);
+    if (flags.write) {
+      mkdirSync(RESULTS, { recursive: true });
+      writeFileSync(join(RESULTS, "results.json"), json(report));
+      writeFileSync(join(RESULTS, "README.md"), page(report, results, targets, files));
+    }
   }
 
-  const all = verdicts(results);
-  if (!flags.check && all.length > 0) console.log(`\n${aligned(verdictRows(all))}`);
-  const errors = [...results.values()].flatMap((result) => Object.values(result.servers).flatMap((server) => server.errors));
-  const report = { machine: machine(), runs, ...times, results: Object.fromEntries(results), targets: all };
-  if (flags.json) writeFileSync(flags.json, `${JSON.stringify(report, null, 1)}\n`);
-  if (flags.check) console.log(errors.length === 0 ? "\nall cases work" : "");
-  if (errors.length > 0) {
-    console.log(`\n${errors.length} measurements have failed`);
+  const failed = [...results.values(), ...grown.map(({ result }) => result)]
+    .flatMap((result) => Object.values(result.servers).flatMap((server) => server.errors));
+  if (failed.length > 0) {
+    console.log(`\n${failed.length} measurements have failed:\n${failed.join("\n")}`);
     process.exitCode = 1;
+  } else if (flags.check) {
+    console.log("\nall cases work");
   }
+}
+
+/** @param {object} report */
+function json(report) {
+  return `${JSON.stringify(report, (_, value) => (typeof value === "number" ? Number(value.toPrecision(5)) : value), 1)}\n`;
+}
+
+/**
+ * @param {(names: string[]) => string[]} usable
+ * @param {number} runs
+ * @param {import("./lib/measure.mjs").Times} times
+ */
+async function growth(usable, runs, times) {
+  const grown = [];
+  for (const { series, sessions, chosen } of scaling(flags.big ?? false)) {
+    const result = await interleaved(flags.check ? small(chosen) : chosen, usable(chosen.servers), runs, times);
+    console.log(section(result));
+    grown.push({ series, sessions, result });
+  }
+  return grown;
 }
 
 function choose() {

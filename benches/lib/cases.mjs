@@ -91,7 +91,7 @@ export const cases = [
   ...streams("-tls", { tls: true }),
   define({ name: "connect", about: "sessions opened and closed, 64 at a time, with an asynchronous validator", load: "connect",
     drive: { conns: 64 }, unit: "sessions/s" }),
-  define({ name: "rate-10k", about: "10,000 messages a second over 50 sessions, whatever becomes of them: how long each takes",
+  define({ name: "rate-10k", about: "10,000 messages a second over all sessions, whatever becomes of them: how long each takes",
     load: "echo", drive: { conns: 50, rate: 10_000 }, figure: "latency.p99", unit: "µs, p99", less: true }),
   define({ name: "hooks-50x32", about: "what an asynchronous hook that does nothing adds", load: "echo",
     drive: { conns: 50, window: 32 }, figure: "cpuMicrosEach", unit: "µs of CPU a message", less: true,
@@ -100,7 +100,7 @@ export const cases = [
   idle(10_000, { suffix: "-tls", tls: true }),
   idle(50_000, { big: true }),
   idle(50_000, { suffix: "-tls", tls: true, big: true }),
-  define({ name: "heartbeats-10k", about: "10,000 sessions with a heartbeat a second: how long an echo among them takes",
+  define({ name: "heartbeats-10k", about: "sessions with a heartbeat a second: how long an echo among them takes",
     load: "idle", drive: { conns: 10_000, settle: 1, seconds: 5, probe: 200 }, serve: { "keep-alive": 1000 },
     figure: "latency.p999", unit: "µs, p99.9", less: true, servers: NO_BASELINE.slice(0, 3) }),
 ];
