@@ -14,10 +14,12 @@ const VEGA = ["vega", "vega-lite"];
 /** The same colour for a server in every plot; told apart by the colour-blind too. */
 const COLOURS = { ours: "#d55e00", "baseline-ws": "#999999", "hand-ws": "#56b4e9", "hand-bun": "#009e73", "raw-ws": "#cc79a7", limit: "#000000" };
 
-const colour = {
-  field: "server", type: "nominal", title: null,
-  scale: { domain: Object.keys(COLOURS), range: Object.values(COLOURS) },
-};
+/** @param {Datum[]} values */
+function colour(values) {
+  const domain = Object.keys(COLOURS).filter((server) => values.some((value) => value.server === server));
+  const range = domain.map((server) => COLOURS[/** @type {keyof typeof COLOURS} */ (server)]);
+  return { field: "server", type: "nominal", title: null, scale: { domain, range } };
+}
 
 /**
  * @param {string} directory
@@ -31,7 +33,7 @@ export async function draw(directory, results, points) {
   const plots = {
     "messages": bars(results, "messages/s", "Messages a second"),
     "streams": bars(results, "MiB/s", "Streams"),
-    "cost-by-sessions": lines(points, "cost", "cpuMicrosEach", 1, "CPU µs per message", "10,000 messages a second over more and more sessions", "log"),
+    "cost-by-sessions": lines(points, "cost", "cpuMicrosEach", 1, "CPU µs per message", "10,000 messages a second over more and more sessions", "linear"),
     "memory-by-sessions": lines(points, "idle", "resident", 2 ** -20, "resident MiB", "Memory of the whole server", "log"),
     "heartbeat-cpu": lines(points, "idle", "serverCpu", 100, "% of a core", "Idle sessions with one heartbeat a second", "linear"),
     "heartbeat-latency": lines(points, "idle", "latency.p999", 1e-3, "p99.9 of an echo, ms", "An echo among idle sessions with one heartbeat a second", "log"),
@@ -67,16 +69,17 @@ function bars(results, unit, title) {
       return value ? [{ case: result.chosen.name, server, value }] : [];
     }));
   return spec(values, {
-    title,
+    title: `${title}: ${unit}, more is better`,
     width: 520,
-    height: { step: 12 },
+    height: { step: 13 },
     mark: { type: "bar" },
     encoding: {
-      y: { field: "case", type: "nominal", title: null, sort: null, axis: { labelLimit: 260 } },
-      yOffset: { field: "server", sort: Object.keys(COLOURS) },
-      x: { field: "value", type: "quantitative", title: `${unit}, more is better` },
-      color: colour,
+      row: { field: "case", type: "nominal", title: null, sort: null, header: { labelAngle: 0, labelAlign: "left", labelLimit: 260 } },
+      y: { field: "server", type: "nominal", title: null, sort: Object.keys(COLOURS), axis: null },
+      x: { field: "value", type: "quantitative", title: null },
+      color: colour(values),
     },
+    resolve: { scale: { x: "independent", y: "independent" } },
   });
 }
 
@@ -98,7 +101,7 @@ function lines(points, series, key, factor, unit, title, scale) {
     encoding: {
       x: { field: "sessions", type: "quantitative", scale: { type: "log" }, title: "sessions", axis: { format: "," } },
       y: { field: "value", type: "quantitative", scale: { type: scale }, title: `${unit}, less is better` },
-      color: colour,
+      color: colour(values),
     },
   });
 }

@@ -31,7 +31,7 @@ const RATIOS = /** @type {[string, string, number, string?][]} */ ([
   ["upload@1core", "limit", 0.4],
   ["stream-file-tls@1core", "limit", 0.6],
   ["connect@1core", "hand-ws", 2],
-  ["rate-10k", "hand-ws", 1.0],
+  ["rate-10k@1core", "hand-ws", 1.0],
 ]);
 
 /** Case, what is measured, its bound, the unit, how to get it. */
