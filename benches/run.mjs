@@ -43,6 +43,9 @@ const { values: flags } = parseArgs({
   },
 });
 
+// So that `exit` is heard, which ends servers and removes files.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(130));
+
 if (flags.help) console.log(HELP);
 else if (flags.list) list();
 else await main();

@@ -3,7 +3,7 @@ import { mkdtempSync, openSync, closeSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { start } from "./servers.mjs";
+import { servers, start } from "./servers.mjs";
 import { programs } from "./programs.mjs";
 
 /** @typedef {import("./cases.mjs").Case & { oneCore: boolean }} Chosen */
@@ -39,8 +39,8 @@ export async function measure(chosen, server, times) {
       port: running.port,
       pid: running.pid,
     });
-    await running.stop();
-    return { ...flat(figures), ...running.remarks };
+    const remarks = servers[server]?.remarks?.includes(String(serve.mode)) ? await running.remarks() : {};
+    return { ...flat(figures), ...remarks };
   } catch (error) {
     const said = running.said().trim();
     throw new Error(`${chosen.name}, ${server}: ${/** @type {Error} */ (error).message}${said && `\n${said}`}`, { cause: error });

@@ -15,7 +15,8 @@ let built;
  * @typedef {object} Programs
  * @property {string} limit
  * @property {number | undefined} generatorCore the core that the generator has; undefined where it cannot have one
- * @property {(core: number | undefined) => string[]} pinned what a command line begins with to be held on that core
+ * @property {(core: number | undefined) => string[]} launcher what a server's command line begins with: it gets files
+ *   enough, and is held on that core
  * @property {(load: string, options: Record<string, string | number | boolean>) => Promise<Record<string, any>>} generate
  */
 
@@ -40,7 +41,10 @@ export function programs() {
   built = {
     limit,
     generatorCore,
-    pinned: (core) => (core === undefined || generatorCore === undefined ? [] : [generator, "run", "--core", String(core)]),
+    launcher(core) {
+      if (process.platform === "win32") return [];
+      return [generator, "run", ...(core === undefined || generatorCore === undefined ? [] : ["--core", String(core)])];
+    },
     generate: (load, options) => run(generator, load, generatorCore === undefined ? options : { ...options, core: generatorCore }),
   };
   return built;

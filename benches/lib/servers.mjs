@@ -9,6 +9,10 @@ import { programs } from "./programs.mjs";
 /** @param {string} path below this directory's parent */
 const here = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
+/** Ended with this process, however it ends. @type {Set<import("node:child_process").ChildProcess>} */
+const children = new Set();
+process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+
 /** How long a server may take to say that it is up. */
 const START_MS = 20_000;
 
@@ -16,6 +20,7 @@ const START_MS = 20_000;
  * @typedef {object} Program
  * @property {string} about
  * @property {() => string[]} command
+ * @property {string[]} [remarks] modes in which it says something of itself in the end
  * @property {() => string | undefined} missing why it cannot be started here, if so
  * @property {Record<string, string>} [env]
  * @property {(serve: Record<string, string | number>) => Record<string, string | number>} [adapt] its options
@@ -32,7 +37,7 @@ const BUSY_POLL = process.env.BENCH_BUSY_POLL;
 
 /** @type {Record<string, Program>} */
 export const servers = {
-  ours: { about: "camp-server, an application on its public API", command: node("ours.mjs"), missing: present },
+  ours: { about: "camp-server, an application on its public API", command: node("ours.mjs"), missing: present, remarks: ["stream", "readable"] },
   "ours-busy-poll": {
     about: "the same, waiting busily",
     command: node("ours.mjs", "--options", BUSY_POLL ?? "{}"),
@@ -71,7 +76,7 @@ function bun() {
  * @typedef {object} Running
  * @property {number} pid
  * @property {number} port
- * @property {Record<string, number>} remarks what it has said of itself
+ * @property {() => Promise<Record<string, number>>} remarks what it says of itself, once it has said it
  * @property {() => string} said the last it has said, for when it fails
  * @property {() => Promise<void>} stop
  */
@@ -85,22 +90,26 @@ function bun() {
 export async function start(name, serve, core) {
   const { command, env, adapt = (same) => same } = /** @type {Program} */ (servers[name]);
   const options = Object.entries(adapt(serve)).flatMap(([key, value]) => [`--${key}`, String(value)]);
-  const [program = "", ...args] = [...programs().pinned(core), ...command(), ...options];
+  const [program = "", ...args] = [...programs().launcher(core), ...command(), ...options];
   const child = spawn(program, args, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, NODE_ENV: "production", ...env },
   });
+  children.add(child);
   let said = "";
-  /** @type {Record<string, number>} */
-  const remarks = {};
-  const ended = new Promise((resolve) => child.once("exit", resolve));
+  /** @type {(remarks: Record<string, number>) => void} */
+  let remarked = () => {};
+  /** @type {Promise<Record<string, number>>} */
+  const remarks = new Promise((resolve) => { remarked = resolve; });
+  child.once("exit", () => remarked({}));
+  const ended = new Promise((resolve) => child.once("exit", resolve).once("error", resolve));
   child.stderr.on("data", (data) => { said = `${said}${data}`.slice(-2000); });
 
   /** @type {Promise<number>} */
   const listening = new Promise((resolve, reject) => {
     createInterface({ input: child.stdout }).on("line", (line) => {
       if (line.startsWith("LISTENING ")) resolve(Number(line.slice(10)));
-      else if (line.startsWith("REMARK ")) Object.assign(remarks, JSON.parse(line.slice(7)));
+      else if (line.startsWith("REMARK ")) remarked(JSON.parse(line.slice(7)));
       else said = `${said}${line}\n`.slice(-2000);
     });
     child.once("error", reject);
@@ -110,10 +119,11 @@ export async function start(name, serve, core) {
   const stop = async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     await ended;
+    children.delete(child);
     if (!child.stdout.closed) await once(child.stdout, "close");
   };
   try {
-    return { pid: child.pid ?? 0, port: await listening, remarks, said: () => said, stop };
+    return { pid: child.pid ?? 0, port: await listening, remarks: () => remarks, said: () => said, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -67,7 +67,8 @@ export function rows(result) {
       const better = name === "ours" ? undefined : ratio(result, "ours", name);
       return [
         errors.length > 0 ? `${name} (${errors.length} failed)` : name,
-        number(median[chosen.figure]), number(Math.min(...values)), number(Math.max(...values)),
+        number(median[chosen.figure]), number(values.length > 0 ? Math.min(...values) : NaN),
+        number(values.length > 0 ? Math.max(...values) : NaN),
         better === undefined ? "" : `${number(better)} x`,
         ...columns.map(([, show]) => show(median)),
       ];

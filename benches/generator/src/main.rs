@@ -19,12 +19,17 @@ use serde_json::{Map, Value};
 use driver::Driver;
 
 const HELP: &str = "camp-bench-generator LOAD --port PORT [OPTION...]
-camp-bench-generator run --core N PROGRAM [ARGUMENT...]   becomes the program, on that core alone (Linux)
+camp-bench-generator run [--core N] PROGRAM [ARGUMENT...]   becomes the program, with many files, on that core alone
 
 loads:    echo push fanout stream upload idle connect
 options:  --conns N --window N --size BYTES --kind text|mixed|binary --rate N (messages a second, open loop)
           --bytes N (of a stream) --warmup S --seconds S --settle S --probe N (echoes a second while idle)
           --tls  --raw (WebSocket without CAMP)  --spin (never sleep)  --core N  --pid N (of the server)";
+
+/// Files that are asked for: the most sessions of any case, and some.
+const FILES: u64 = 65_536;
+/// Files that are open beside those of the sessions.
+const SPARE_FILES: u64 = 100;
 
 /// What a load is told.
 pub struct Options {
@@ -64,10 +69,9 @@ fn run(mut args: Arguments) -> Result<Figures, String> {
         pin(core);
     }
     if load == "run" {
+        raise_files();
         return become_program(args);
     }
-    rlimit::increase_nofile_limit(u64::MAX).map_err(text)?;
-
     let seconds = |args: &mut Arguments, name: &'static str, default: f64| {
         args.opt_value_from_str::<_, f64>(name).map(|value| Duration::from_secs_f64(value.unwrap_or(default)))
     };
@@ -93,6 +97,10 @@ fn run(mut args: Arguments) -> Result<Figures, String> {
         return Err(format!("not understood: {rest:?}\n{HELP}"));
     }
 
+    let files = raise_files();
+    if files < options.conns as u64 + SPARE_FILES {
+        return Err(format!("{} sessions need as many files, and {files} may be open here (ulimit -n)", options.conns));
+    }
     let to = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     let driver = Driver::new(to, tls, options.raw).map_err(text)?;
     match load.as_str() {
@@ -114,6 +122,18 @@ fn text(error: impl ToString) -> String {
 /// Where the system cannot do it, the thread stays where it is.
 fn pin(core: usize) {
     core_affinity::set_for_current(core_affinity::CoreId { id: core });
+}
+
+/// A session is a file on either side. Beyond the hard limit only the superuser gets.
+fn raise_files() -> u64 {
+    #[cfg(unix)]
+    if let Ok((_, hard)) = rlimit::Resource::NOFILE.get() {
+        let most = hard.max(FILES);
+        if rlimit::Resource::NOFILE.set(most, most).is_ok() {
+            return most;
+        }
+    }
+    rlimit::increase_nofile_limit(FILES).unwrap_or(FILES)
 }
 
 #[cfg(unix)]
