@@ -60,8 +60,10 @@ const COLUMNS = /** @type {[string, (figures: Figures) => string][]} */ ([
 export function rows(result) {
   const { chosen, servers } = result;
   const columns = COLUMNS.filter(([, show]) => Object.values(servers).some(({ median }) => show(median) !== ""));
+  const cpu = servers.ours?.median.cpuMicrosEach;
+  const compared = cpu !== undefined && cpu > 0;
   return [
-    ["", chosen.unit, "least", "most", "ours against it", ...columns.map(([heading]) => heading)],
+    ["", chosen.unit, "least", "most", "ours against it", ...(compared ? ["by CPU"] : []), ...columns.map(([heading]) => heading)],
     ...Object.entries(servers).map(([name, { runs, median, errors }]) => {
       const values = runs.map((figures) => figures[chosen.figure] ?? NaN);
       const better = name === "ours" ? undefined : ratio(result, "ours", name);
@@ -70,6 +72,7 @@ export function rows(result) {
         number(median[chosen.figure]), number(values.length > 0 ? Math.min(...values) : NaN),
         number(values.length > 0 ? Math.max(...values) : NaN),
         better === undefined ? "" : `${number(better)} x`,
+        ...(compared ? [name === "ours" || !median.cpuMicrosEach ? "" : `${number(median.cpuMicrosEach / cpu)} x`] : []),
         ...columns.map(([, show]) => show(median)),
       ];
     }),
