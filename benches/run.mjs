@@ -48,7 +48,11 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.e
 
 if (flags.help) console.log(HELP);
 else if (flags.list) list();
-else await main();
+else await main().catch((error) => {
+  if (!(error instanceof RangeError)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+});
 
 function list() {
   console.log(aligned([...cases.map(({ name, about }) => [`  ${name}`, about]), ["", ""],
@@ -80,7 +84,9 @@ async function main() {
   /** @type {Map<string, Result>} */
   const results = new Map();
   for (const each of chosen) {
-    const result = await interleaved(each, usable(each.servers), runs, times);
+    const names = usable(each.servers);
+    if (names.length === 0) continue;
+    const result = await interleaved(each, names, runs, times);
     results.set(each.name, result);
     console.log(section(result));
   }

@@ -75,6 +75,7 @@ export const cases = [
   echo("16-text", 50, 1, 16),
   echo("16-text", 500, 1, 16),
   echo("16-text", 1, 1, 16, { servers: ["ours", "ours-busy-poll", "baseline-ws", "hand-ws", "hand-bun", "limit"], drive: { spin: true } }),
+  echo("16-text-asleep", 1, 1, 16, { about: "the same with a generator that sleeps, and has to be woken, between two messages" }),
   echo("16-binary", 50, 32, 16, { drive: { kind: "binary" } }),
   echo("1k-text", 50, 32, 1024),
   echo("1k-mixed", 50, 32, 1024, { drive: { kind: "mixed" } }),
@@ -108,7 +109,7 @@ export const cases = [
 /** What is measured unless told otherwise: whatever a target or a plot needs. */
 export const standard = [
   "echo-50x32-16-text", "echo-50x32-16-text@1core", "echo-50x32-1k-text@1core", "echo-50x1-16-text@1core",
-  "echo-500x1-16-text@1core", "echo-1x1-16-text", "echo-1x32-64k-text@1core", "push-50x32@1core", "fanout-5k@1core",
+  "echo-500x1-16-text@1core", "echo-1x1-16-text", "echo-1x1-16-text@1core", "echo-1x32-64k-text@1core", "push-50x32@1core", "fanout-5k@1core",
   "stream-file@1core", "stream-readable@1core", "upload@1core", "stream-file-tls@1core", "upload-tls@1core", "idle-10k",
   "idle-10k-tls", "connect@1core", "rate-10k@1core", "hooks-50x32@1core", "heartbeats-10k",
 ];
