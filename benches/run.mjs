@@ -27,7 +27,7 @@ const HELP = `npm run bench -- [option...]
   --servers NAME[,NAME]   these servers, where a case is for them
   --pin-server            every case with the server on one core
   --runs N                measurements of each server in each case, default 3
-  --seconds S             length of a measurement, default 1.5
+  --seconds S             length of a measurement, default 1
   --json FILE             writes all figures
   --plots DIR             measures how cost grows with sessions, and draws plots
   --write                 writes results.json, README.md and the plots to benches/results/
@@ -67,7 +67,7 @@ async function main() {
   for (const name of wanted ?? [])
     if (!(name in servers)) throw new RangeError(`no server is called ${name}; --list names them all`);
   const runs = Number(flags.runs ?? (flags.check ? 1 : 3));
-  const times = flags.check ? { seconds: 0.3, warmup: 0.1 } : { seconds: Number(flags.seconds ?? 1.5), warmup: 0.8 };
+  const times = flags.check ? { seconds: 0.3, warmup: 0.1 } : { seconds: Number(flags.seconds ?? 1), warmup: 0.8 };
 
   console.log("building the load generator, if it is not up to date");
   const { generatorCore } = programs();
