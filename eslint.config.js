@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import globals from "globals";
 
 export default [
-  { ignores: ["native.cjs", "target/", "fuzz/", "npm/", "__test__/types/"] },
+  { ignores: ["native.cjs", "target/", "fuzz/", "benches/generator/target/", "npm/", "__test__/types/"] },
   js.configs.recommended,
   {
     files: ["**/*.{js,mjs,cjs}"],
