@@ -1,12 +1,13 @@
 // The demo: a CAMP server in this process, a client in another one, real TCP between them. They
 // exchange text, bytes and errors with acknowledgements both ways, check every one of them, and
-// close gracefully. Exit code 0 when all of it was as it should be.
+// close gracefully. Then two servers stream a file to each other, whole. Exit code 0 when all of it was as it should be.
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { CAMP } from "camp-server";
+import { exchangeStreams } from "./streams.mjs";
 
 /** @import { CAMPServerWebsocketSession } from "camp-server" */
 /** @typedef {{ bytesSent: number, bytesReceived: number, acksSent: number, acksReceived: number }} Figures */
@@ -119,4 +120,7 @@ await session.Close("The demo is over.");
 await exited;
 await server.Destroy();
 say("closed");
+
+console.log("\nStreams, between two servers in two processes:");
+await exchangeStreams(say, fail);
 console.log("\nThe demo has finished: everything was exchanged, acknowledged and verified.");
