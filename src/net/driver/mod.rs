@@ -3,17 +3,19 @@
 //! There is no protocol logic here. Per wake: timer, orders, a batch of reads, events, writes, one
 //! flush. The task sleeps until the socket, the application or the session's timer wants it.
 
+mod ending;
 mod greeting;
 mod linger;
+mod reading;
 mod streams;
+mod writing;
 
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use linger::Lingering;
@@ -24,27 +26,13 @@ use super::server::Server;
 use super::sessions::{Mailbox, Order, Slot};
 use super::sources::Sources;
 use super::spool::Spools;
-use super::trace::Direction;
 use super::transport::Transport;
-use super::websocket::{End, Incoming, Reader, Violation, Writer};
+use super::websocket::{End, Reader, Writer};
 use crate::protocol::MAX_FRAME;
-use crate::session::{CloseReason, Command, Event, Input, Outcome, Role, Session, Transmit, TxEvent};
-
-/// Frames, and bytes of frames, read from one socket before other sessions get their turn.
-const READ_BATCH: usize = 256;
-const READ_BATCH_BYTES: usize = 256 << 10;
-
-/// The payload of frames from this size on is written from where it lies.
-const LARGE_FRAME: usize = 32 << 10;
+use crate::session::{Command, Event, Input, Outcome, Role, Session, TxEvent};
 
 /// Most bytes that the record of a transaction has in the log, its name not counted.
 const TX_RECORD: usize = 24;
-
-/// How long a socket may take to finish after its session is over.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Unread bytes of a peer that broke the rules are discarded up to here, so that it can read why.
-const MAX_DISCARDED: usize = 4 << 20;
 
 /// One session and its socket.
 pub(super) struct Driver {
@@ -212,65 +200,6 @@ impl Driver {
         any
     }
 
-    /// Reads a batch of frames. True when there may be more at once.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        self.reader.begin();
-        let more = self.read_batch(cx, now);
-        self.reader.rest();
-        more
-    }
-
-    fn read_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut bytes = 0;
-        for _ in 0..READ_BATCH {
-            if self.stage != Stage::Open || !self.may_read(cx, now) {
-                return false;
-            }
-            let Poll::Ready(read) = self.reader.poll_next(&mut self.transport, cx) else { return false };
-            match read {
-                Ok(Some(Ok(Incoming::Binary(frame)))) => {
-                    self.server.config.trace.frame(Direction::In, &frame);
-                    bytes += frame.len();
-                    self.figures.frames_rx += 1;
-                    self.session.set_hooks(self.server.config.hooks.get());
-                    self.session.handle(Input::Frame(frame), now);
-                }
-                Ok(Some(Ok(Incoming::Close(frame)))) => {
-                    self.writer.begin();
-                    self.writer.put_close(frame.as_ref().map(|(code, _)| (*code, "")));
-                    let reason = frame.map(|(code, reason)| CloseReason { code, reason });
-                    self.session.handle(Input::Disconnected(reason), now);
-                    self.stage = Stage::Finishing { by: now + FINISH_TIMEOUT };
-                }
-                Ok(Some(Ok(Incoming::Ping(payload)))) => self.writer.put_pong(payload),
-                Ok(Some(Ok(Incoming::Pong))) => {}
-                Ok(Some(Err(Violation { code, reason }))) => {
-                    self.session.handle(Input::Violation { code, reason }, now);
-                    self.stage = Stage::Violated;
-                }
-                Ok(None) | Err(_) => self.disconnect(now),
-            }
-            if bytes >= READ_BATCH_BYTES {
-                break;
-            }
-        }
-        true
-    }
-
-    fn may_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if !self.session.can_receive() {
-            return false;
-        }
-        let app = self.server.app.as_ref();
-        let open = self.intake.is_open(app, cx.waker())
-            && self.spools.as_mut().is_none_or(|spools| spools.can_take(app, cx.waker(), now));
-        if open == self.intake.paused {
-            self.intake.paused = !open;
-            self.session.handle(Input::ReadingPaused(!open), now);
-        }
-        open
-    }
-
     /// The connection is gone.
     fn disconnect(&mut self, now: Instant) {
         self.session.handle(Input::Disconnected(None), now);
@@ -351,83 +280,6 @@ impl Driver {
         self.counters.set(&self.figures);
     }
 
-    /// Writes what the session has to send, as far as the socket takes it.
-    fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if self.stage == Stage::Over || self.session.is_overdue() {
-            return self.disconnect(now);
-        }
-        let was_paused = self.session.is_paused();
-        self.writer.begin();
-        while self.write_batch(cx, now) {}
-        self.writer.rest();
-        if self.server.config.trace.backpressure && was_paused != self.session.is_paused() {
-            let verb = if was_paused { "resumes" } else { "pauses" };
-            self.server.config.trace.backpressure(self.session.sid(), format_args!("sending {verb}"));
-        }
-    }
-
-    /// Fills the writer once and flushes it. True when the session may have more to send.
-    fn write_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let sid = self.session.sid();
-        while self.writer.has_room() {
-            match self.session.poll_transmit() {
-                None => break,
-                Some(Transmit::Frame(frame)) => {
-                    self.figures.frames_tx += 1;
-                    let length = frame.encoded_len();
-                    if length < LARGE_FRAME || self.server.config.trace.frames() {
-                        self.writer.put(length, |out| {
-                            let start = out.len();
-                            frame.encode(sid, out);
-                            self.server.config.trace.frame(Direction::Out, &out[start..]);
-                        });
-                    } else {
-                        self.writer.put_large(length, |out| frame.encode_head(sid, out));
-                    }
-                }
-                Some(Transmit::Close(CloseReason { code, reason })) => self.writer.put_close(Some((code, &reason))),
-            }
-        }
-        let filled = !self.writer.has_room();
-        let flushed = self.writer.poll_flush(&mut self.transport, cx);
-        if let Poll::Ready(Err(_)) = flushed {
-            self.disconnect(now);
-            return false;
-        }
-        let written = self.writer.take_written();
-        if written > 0 {
-            let was_paused = self.session.is_paused();
-            self.session.handle(Input::Written(written), now);
-            return flushed.is_ready() && (filled || was_paused);
-        }
-        false
-    }
-
-    /// Brings a connection to its end once its session has come to one.
-    fn finish(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if self.stage == Stage::Violated && self.writer.close_is_out() {
-            self.stage = Stage::Discarding { left: MAX_DISCARDED };
-        }
-        match &mut self.stage {
-            Stage::Discarding { left } => {
-                if let Poll::Ready(()) = discard(&mut self.transport, left, cx) {
-                    self.disconnect(now);
-                    self.deliver(now);
-                }
-            }
-            Stage::Finishing { by } => {
-                let late = *by <= now;
-                let flushed = self.writer.poll_flush(&mut self.transport, cx);
-                if late || flushed.is_ready() {
-                    // Closing the socket says the rest; TLS adds its goodbye if it fits.
-                    let _ = Pin::new(&mut self.transport).poll_shutdown(cx);
-                    self.stage = Stage::Over;
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn arm(&mut self, cx: &mut Context<'_>, now: Instant) {
         let at = match self.stage {
             Stage::Finishing { by } => Some(by),
@@ -455,23 +307,5 @@ impl Drop for Driver {
             self.session.handle(Input::Disconnected(None), now);
             self.deliver(now);
         }
-    }
-}
-
-/// Shuts down the sending side and reads until the peer hangs up or `left` bytes came.
-fn discard(transport: &mut Transport, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
-    let mut transport = Pin::new(transport);
-    if ready!(transport.as_mut().poll_shutdown(cx)).is_err() {
-        return Poll::Ready(());
-    }
-    let mut scratch = [0; 4096];
-    loop {
-        let mut buf = ReadBuf::new(&mut scratch);
-        let result = ready!(transport.as_mut().poll_read(cx, &mut buf));
-        let read = buf.filled().len();
-        if result.is_err() || read == 0 || *left < read {
-            return Poll::Ready(());
-        }
-        *left -= read;
     }
 }

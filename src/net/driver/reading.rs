@@ -1,0 +1,75 @@
+//! Reading: a batch of frames at a time, as far as the session and the application take them.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::ending::FINISH_TIMEOUT;
+use super::{Driver, Stage};
+use crate::net::trace::Direction;
+use crate::net::websocket::{Incoming, Violation};
+use crate::session::{CloseReason, Input};
+
+/// Frames, and bytes of frames, read from one socket before other sessions get their turn.
+const READ_BATCH: usize = 256;
+const READ_BATCH_BYTES: usize = 256 << 10;
+
+impl Driver {
+    /// Reads a batch of frames. True when there may be more at once.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        self.reader.begin();
+        let more = self.read_batch(cx, now);
+        self.reader.rest();
+        more
+    }
+
+    fn read_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut bytes = 0;
+        for _ in 0..READ_BATCH {
+            if self.stage != Stage::Open || !self.may_read(cx, now) {
+                return false;
+            }
+            let Poll::Ready(read) = self.reader.poll_next(&mut self.transport, cx) else { return false };
+            match read {
+                Ok(Some(Ok(Incoming::Binary(frame)))) => {
+                    self.server.config.trace.frame(Direction::In, &frame);
+                    bytes += frame.len();
+                    self.figures.frames_rx += 1;
+                    self.session.set_hooks(self.server.config.hooks.get());
+                    self.session.handle(Input::Frame(frame), now);
+                }
+                Ok(Some(Ok(Incoming::Close(frame)))) => {
+                    self.writer.begin();
+                    self.writer.put_close(frame.as_ref().map(|(code, _)| (*code, "")));
+                    let reason = frame.map(|(code, reason)| CloseReason { code, reason });
+                    self.session.handle(Input::Disconnected(reason), now);
+                    self.stage = Stage::Finishing { by: now + FINISH_TIMEOUT };
+                }
+                Ok(Some(Ok(Incoming::Ping(payload)))) => self.writer.put_pong(payload),
+                Ok(Some(Ok(Incoming::Pong))) => {}
+                Ok(Some(Err(Violation { code, reason }))) => {
+                    self.session.handle(Input::Violation { code, reason }, now);
+                    self.stage = Stage::Violated;
+                }
+                Ok(None) | Err(_) => self.disconnect(now),
+            }
+            if bytes >= READ_BATCH_BYTES {
+                break;
+            }
+        }
+        true
+    }
+
+    fn may_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if !self.session.can_receive() {
+            return false;
+        }
+        let app = self.server.app.as_ref();
+        let open = self.intake.is_open(app, cx.waker())
+            && self.spools.as_mut().is_none_or(|spools| spools.can_take(app, cx.waker(), now));
+        if open == self.intake.paused {
+            self.intake.paused = !open;
+            self.session.handle(Input::ReadingPaused(!open), now);
+        }
+        open
+    }
+}
