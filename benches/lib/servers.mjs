@@ -32,16 +32,16 @@ const node = (/** @type {string} */ script, /** @type {string[]} */ ...more) => 
 const noReadable = (/** @type {Record<string, string | number>} */ serve) =>
   (serve.mode === "readable" ? { ...serve, mode: "stream" } : serve);
 
-/** Options of camp-server that make it wait busily for a moment; none until it has any. */
-const BUSY_POLL = process.env.BENCH_BUSY_POLL;
+/** Options of camp-server that make it wait busily for a moment. */
+const BUSY_POLL = JSON.stringify({ busyPollUs: 200 });
 
 /** @type {Record<string, Program>} */
 export const servers = {
   ours: { about: "camp-server, an application on its public API", command: node("ours.mjs"), missing: present, remarks: ["stream", "readable"] },
   "ours-busy-poll": {
     about: "the same, waiting busily",
-    command: node("ours.mjs", "--options", BUSY_POLL ?? "{}"),
-    missing: () => (BUSY_POLL === undefined ? "BENCH_BUSY_POLL has no options as JSON" : undefined),
+    command: node("ours.mjs", "--options", BUSY_POLL),
+    missing: present,
   },
   "ours-receive-hook": { about: "the same with an extension's receive hook", command: node("ours.mjs", "--hook", "receive"), missing: present },
   "ours-send-hook": { about: "the same with an extension's send hook", command: node("ours.mjs", "--hook", "send"), missing: present },
