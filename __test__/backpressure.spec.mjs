@@ -94,11 +94,13 @@ test("dedupe-latest replaces a waiting message of the same type and payload", as
   const sends = [
     session.base.SendBinary(a), session.base.SendBinary(b), session.base.SendBinary(a), session.base.SendBinary(b),
     session.base.SendUTF8(text), session.base.SendBinary(Buffer.from(text)), session.base.SendError(text),
-    session.base.SendBinary(c), session.base.SendBinary(a),
+    session.base.SendBinary(c), session.base.SendBinary(a), session.base.SendBinary(numbered(4)),
   ];
+  // The stall's last message and seven of these wait before the client reads again.
+  await eventually(() => session.stats().bytesQueued >= (200 + 7 * 100) * KIB);
   peer.resumeReading();
   assert.deepEqual(await outcomes(sends), sends.map(() => "sent"), "each follows the fate of its replacement");
-  assert.deepEqual(arrivedNumbers(peer), [1, 2, 3], "once each, in the first one's place");
+  assert.deepEqual(arrivedNumbers(peer), [1, 2, 3, 4], "once each, in the first one's place");
   // The same bytes as another type are another message.
   assert.equal(peer.texts().filter((sent) => sent === text).length, 1);
   assert.equal(peer.of("BINARYDATA").filter(({ data }) => data.equals(Buffer.from(text))).length, 1);
