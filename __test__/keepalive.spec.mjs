@@ -179,6 +179,17 @@ test("a blocked JavaScript thread costs no healthy client its session, and no me
   assert.deepEqual({ received, disorder }, { received: sent, disorder: 0 });
 });
 
+test("a blocked JavaScript thread holds back no ACK", async (t) => {
+  const child = Child.start(t, "echo-server.mjs");
+  const { port } = await child.report("listening");
+  const peer = await Peer.connect({ port });
+  await peer.echo("connected");
+  child.command("block", { ms: 8000 });
+  await child.report("blocking");
+  for (let sent = 0; sent < 3; sent++) await peer.acked(peer.sendText(String(sent)));
+  assert.equal(child.reports.some(({ name }) => name === "blocked"), false, "acknowledged while JavaScript was blocked");
+});
+
 test("a blocked JavaScript thread does not spare a client that is really silent", async (t) => {
   const child = Child.start(t, "echo-server.mjs", { options: { keepAliveIntervalMs: 300 } });
   const { port } = await child.report("listening");

@@ -3,8 +3,10 @@
 //! Everything here runs on the [`Runtime`]'s thread; the [`Application`] is told of what happens
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
+mod answers;
 mod bridge;
 mod busy;
+mod commits;
 mod connect;
 mod counters;
 mod disk;

@@ -7,19 +7,21 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 
+use super::answers::Answers;
 use super::busy::BusyPoll;
+use super::commits::Commits;
 use super::connect::{self, ConnectError, ConnectId, Target};
 use super::counters::Counters;
 use super::handover::{HttpCommand, HttpConnections, HttpEvent, HttpId, Interest};
 use super::hooks::SharedHooks;
 use super::listener::{self, ListenOptions};
 use super::refusal::Refusal;
-use super::sessions::{Order, Sessions, Slot};
+use super::sessions::{Mailbox, Order, Sessions, Slot};
 use super::sources::TxOrder;
 use super::tls::TlsConfig;
 use super::trace::Trace;
@@ -102,6 +104,15 @@ pub trait Application {
     fn turned_away(&self, remote: SocketAddr, local: SocketAddr);
     /// The events so far are to be passed on.
     fn commit(&self);
+    /// Bytes of events that [`Self::commit`] would pass on.
+    fn staged(&self) -> usize;
+    /// The number of the commit with which the last event is, or will be, passed on. They are counted from 1.
+    fn commit_number(&self) -> u64;
+    /// The number of the last commit that the application has handed out, and the orders it gave at once
+    /// handed over. [`Server::answered`] is called when it grows if [`Self::await_answer`] was called before.
+    fn answered(&self) -> u64;
+    /// Somebody waits for [`Self::answered`] to grow.
+    fn await_answer(&self);
     /// A count that grows whenever the application takes what was passed on.
     fn taken(&self) -> u64;
     /// Whether so much waits that no session should read on.
@@ -142,10 +153,12 @@ pub struct Refused<'a> {
 pub struct Server {
     pub(super) config: ServerConfig,
     pub(super) session_config: Rc<Config>,
-    pub(super) app: Box<dyn Application>,
+    pub(super) app: Rc<dyn Application>,
     pub(super) sessions: Sessions,
     pub(super) http: HttpConnections,
     pub(super) busy: BusyPoll,
+    pub(super) answers: Answers,
+    pub(super) commits: Commits,
     validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
     next_upgrade: Cell<UpgradeId>,
     /// Sessions that are over but for streams still being read.
@@ -165,11 +178,14 @@ pub struct Server {
 impl Server {
     /// Starts a server on the current thread, which must be the [`Runtime`](super::Runtime)'s.
     pub fn start(config: ServerConfig, app: impl Application + 'static) -> Rc<Server> {
+        let app: Rc<dyn Application> = Rc::new(app);
         let server = Rc::new(Server {
             session_config: Rc::new(config.session.clone()),
             busy: BusyPoll::start(config.busy_poll),
+            answers: Answers::start(),
+            commits: Commits::start(app.clone()),
             config,
-            app: Box::new(app),
+            app,
             sessions: Sessions::default(),
             http: HttpConnections::default(),
             validations: RefCell::default(),
@@ -223,6 +239,19 @@ impl Server {
         self.sessions.post(slot, Order::Verdict);
     }
 
+    /// The application may have answered. To be called after the orders that go with
+    /// [`Application::answered`], read before them.
+    pub fn answered(&self, commit: u64) {
+        if self.answers.release(commit) {
+            self.await_answer();
+        }
+    }
+
+    /// The number given to [`Self::answered`].
+    pub fn last_answered(&self) -> u64 {
+        self.app.answered()
+    }
+
     /// The application has seen the session's `Closed` event and will not use the slot again.
     pub fn release(&self, slot: Slot) {
         self.sessions.release(slot);
@@ -269,6 +298,18 @@ impl Server {
         if !self.is_refusing() {
             notified.await;
         }
+    }
+
+    /// The session of `mailbox`, whose events were just staged, waits until they are answered.
+    pub(super) fn wait_for_answer(&self, mailbox: &Rc<Mailbox>, now: Instant) {
+        self.answers.wait(mailbox, self.app.commit_number(), now);
+        self.await_answer();
+    }
+
+    fn await_answer(&self) {
+        self.app.await_answer();
+        // It may have been answered in between.
+        self.answers.release(self.app.answered());
     }
 
     /// Whether no further session may begin.

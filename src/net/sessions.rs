@@ -23,6 +23,10 @@ const SPARE_ORDERS: usize = 64;
 pub(super) struct Mailbox {
     orders: RefCell<Vec<Order>>,
     waker: Cell<Option<Waker>>,
+    /// Grows with each time the driver begins, or ends, to wait for the application's answer.
+    waits: Cell<u32>,
+    /// The wait is over without one.
+    released: Cell<bool>,
 }
 
 /// What the application wants of one session.
@@ -43,6 +47,35 @@ impl Mailbox {
     #[inline]
     pub(super) fn post(&self, order: Order) {
         self.orders.borrow_mut().push(order);
+        self.wake();
+    }
+
+    /// The driver waits for the application's answer. Gives the number by which it is released.
+    pub(super) fn wait(&self) -> u32 {
+        self.waits.set(self.waits.get().wrapping_add(1));
+        self.waits.get()
+    }
+
+    /// Ends the wait of that number, unless it is over.
+    pub(super) fn release(&self, wait: u32) {
+        if self.waits.get() == wait {
+            self.released.set(true);
+            self.wake();
+        }
+    }
+
+    /// The driver waits no more. True if it was released.
+    pub(super) fn end_wait(&self) -> bool {
+        self.wait();
+        self.released.take()
+    }
+
+    /// Whether the driver was released.
+    pub(super) fn is_released(&self) -> bool {
+        self.released.get()
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }

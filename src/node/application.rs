@@ -150,6 +150,22 @@ impl Application for JsApplication {
         self.log.commit();
     }
 
+    fn staged(&self) -> usize {
+        self.log.staged()
+    }
+
+    fn commit_number(&self) -> u64 {
+        self.log.commit_number()
+    }
+
+    fn answered(&self) -> u64 {
+        self.shared.answered()
+    }
+
+    fn await_answer(&self) {
+        self.shared.await_answer();
+    }
+
     fn taken(&self) -> u64 {
         self.shared.taken()
     }

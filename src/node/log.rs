@@ -3,9 +3,9 @@
 //! The I/O thread stages records and commits them in batches; the JavaScript thread takes all that
 //! was committed in one exchange. It is woken only when it has said that it found nothing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
@@ -29,10 +29,16 @@ pub(super) struct Log {
     taken: AtomicU64,
     /// Bytes committed and not taken.
     size: AtomicUsize,
+    /// The last commit that JavaScript has handed out, and answered as far as it does so at once.
+    answered: AtomicU64,
+    /// Whether the I/O thread wants to hear of that.
+    awaited: AtomicBool,
 }
 
 struct Committed {
     batch: Batch,
+    /// Commits so far.
+    number: u64,
     /// Sessions that wait for the log to be taken.
     waiting: Vec<Waker>,
     /// Whether JavaScript has been woken, or is busy with what it took.
@@ -57,12 +63,15 @@ impl Log {
         Arc::new(Log {
             committed: Mutex::new(Committed {
                 batch: Batch::default(),
+                number: 0,
                 waiting: Vec::new(),
                 awake: false,
                 wake: Some(wake),
             }),
             taken: AtomicU64::new(0),
             size: AtomicUsize::new(0),
+            answered: AtomicU64::new(0),
+            awaited: AtomicBool::new(false),
         })
     }
 
@@ -76,6 +85,15 @@ impl Log {
 
     pub(super) fn is_idle(&self) -> bool {
         !self.lock().awake
+    }
+
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    /// The I/O thread is to be told once [`Self::answered`] has grown.
+    pub(super) fn await_answer(&self) {
+        self.awaited.store(true, Ordering::SeqCst);
     }
 
     /// See [`Application::wake_when_taken`](crate::net::Application::wake_when_taken).
@@ -117,11 +135,23 @@ impl Log {
 pub(super) struct LogWriter {
     log: Arc<Log>,
     staged: RefCell<Batch>,
+    /// Commits so far.
+    commits: Cell<u64>,
 }
 
 impl LogWriter {
     pub(super) fn new(log: Arc<Log>) -> Self {
-        LogWriter { log, staged: RefCell::default() }
+        LogWriter { log, staged: RefCell::default(), commits: Cell::new(0) }
+    }
+
+    /// Bytes staged; payloads kept beside the log are not counted.
+    pub(super) fn staged(&self) -> usize {
+        self.staged.borrow().records.len()
+    }
+
+    /// The number of the commit that the record staged last belongs to.
+    pub(super) fn commit_number(&self) -> u64 {
+        self.commits.get() + u64::from(!self.staged.borrow().records.is_empty())
     }
 
     /// Stages a record with a payload that is shared.
@@ -172,8 +202,10 @@ impl LogWriter {
         if staged.records.is_empty() {
             return;
         }
+        self.commits.set(self.commits.get() + 1);
         let mut committed = self.log.lock();
-        let Committed { batch, awake, wake, .. } = &mut *committed;
+        let Committed { batch, number, awake, wake, .. } = &mut *committed;
+        *number = self.commits.get();
         let before = batch.records.len();
         batch.stops.extend(staged.stops.drain(..).map(|end| before + end));
         if batch.records.is_empty() {
@@ -206,6 +238,9 @@ struct Reading {
     batch: Batch,
     /// Where the next record begins.
     at: usize,
+    /// The last commit in the batch, and in the one before.
+    number: u64,
+    before: u64,
 }
 
 impl LogReader {
@@ -217,10 +252,10 @@ impl LogReader {
     /// nothing, and the next commit wakes, unless the caller says that it `stays` awake.
     pub(super) fn read(&self, out: &mut [u8], stays: bool) -> usize {
         let mut reading = self.batch.borrow_mut();
-        if reading.at == reading.batch.records.len() {
+        if reading.is_handed_out() {
             self.take(&mut reading, stays);
         }
-        let Reading { batch, at } = &mut *reading;
+        let Reading { batch, at, .. } = &mut *reading;
         let stop = batch.stops.pop_front();
         let end = stop.unwrap_or(batch.records.len());
         let records = &batch.records[*at..end];
@@ -233,6 +268,20 @@ impl LogReader {
             batch.stops.push_front(stop);
         }
         length
+    }
+
+    /// Whether the next read takes what was committed.
+    pub(super) fn is_handed_out(&self) -> bool {
+        self.batch.borrow().is_handed_out()
+    }
+
+    /// JavaScript has seen to what it has read, and its orders were handed over. True if the I/O thread
+    /// waits to hear of it.
+    pub(super) fn answer(&self) -> bool {
+        let reading = self.batch.borrow();
+        let number = if reading.is_handed_out() { reading.number } else { reading.before };
+        self.log.answered.store(number, Ordering::SeqCst);
+        self.log.awaited.swap(false, Ordering::SeqCst)
     }
 
     /// The payload of the next `LARGE` record.
@@ -248,6 +297,7 @@ impl LogReader {
         std::mem::swap(&mut committed.batch.records, &mut reading.batch.records);
         std::mem::swap(&mut committed.batch.stops, &mut reading.batch.stops);
         reading.batch.large.append(&mut committed.batch.large);
+        reading.before = std::mem::replace(&mut reading.number, committed.number);
         committed.batch.large_bytes = 0;
         self.log.size.store(0, Ordering::Relaxed);
         self.log.taken.fetch_add(1, Ordering::Release);
@@ -257,6 +307,12 @@ impl LogReader {
         for waker in waiting {
             waker.wake();
         }
+    }
+}
+
+impl Reading {
+    fn is_handed_out(&self) -> bool {
+        self.at == self.batch.records.len()
     }
 }
 

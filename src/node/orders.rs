@@ -146,13 +146,20 @@ impl OrderWriter {
 
     /// Hands over what was collected.
     pub(super) fn flush(&self) {
-        let mut batch = self.batch.borrow_mut();
-        if batch.is_empty() {
-            return;
+        self.flush_and(|| false);
+    }
+
+    /// Hands over what was collected, then does this; the I/O thread is woken if there was something, or if
+    /// that says so.
+    pub(super) fn flush_and(&self, then: impl FnOnce() -> bool) {
+        let orders = self.batch.borrow_mut().split().freeze();
+        let any = !orders.is_empty();
+        if any {
+            lock(&self.queue.batches).push(orders);
         }
-        let orders = batch.split().freeze();
-        lock(&self.queue.batches).push(orders);
-        self.queue.posted.notify_one();
+        if then() || any {
+            self.queue.posted.notify_one();
+        }
     }
 }
 
@@ -190,8 +197,11 @@ impl OrderQueue {
     /// Carries out orders as they come, on the I/O thread.
     pub(super) async fn run(self: Arc<Self>, server: Rc<Server>) {
         loop {
+            // Before the orders: they are at least those given until then.
+            let answered = server.last_answered();
             let batches = std::mem::take(&mut *lock(&self.batches));
             if batches.is_empty() {
+                server.answered(answered);
                 if self.over.load(Ordering::Acquire) {
                     return;
                 }
@@ -201,6 +211,7 @@ impl OrderQueue {
             for batch in batches {
                 self.carry_out(&server, batch);
             }
+            server.answered(answered);
             tokio::task::yield_now().await;
         }
     }

@@ -23,6 +23,13 @@ pub(super) struct Ends {
     pub(super) log: LogReader,
 }
 
+impl Ends {
+    /// Hands over the orders. What was read so far has been handed out.
+    fn flush(&self) {
+        self.orders.flush_and(|| self.log.answer());
+    }
+}
+
 /// An object with the functions bound to `ends`.
 ///
 /// - `sendUtf8(slot, text)`, `sendError(slot, text)`, `sendBinary(slot, view)`: add an order
@@ -160,6 +167,9 @@ unsafe extern "C" fn read(env: sys::napi_env, info: sys::napi_callback_info) -> 
     }
     // SAFETY: as for `send_binary`; the buffer's memory was initialised by the engine.
     let out = unsafe { std::slice::from_raw_parts_mut(data, length) };
+    if ends.log.is_handed_out() {
+        ends.flush();
+    }
     let read = ends.log.read(out, awake);
     if awake && read == 0 {
         // Whoever shares this core goes first.
@@ -247,7 +257,7 @@ unsafe extern "C" fn verdict(env: sys::napi_env, info: sys::napi_callback_info) 
 unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: called by Node-API with the data of `add_function`.
     if let Some(([], ends)) = unsafe { arguments(env, info) } {
-        ends.orders.flush();
+        ends.flush();
     }
     ptr::null_mut()
 }

@@ -215,6 +215,11 @@ impl Session {
         self.outbox.is_paused()
     }
 
+    /// Whether there is something to transmit, and it is ACKs alone.
+    pub fn owes_only_acks(&self) -> bool {
+        matches!(self.phase, Phase::Open) && self.outbox.has_only_acks() && !self.tx.has_chunks()
+    }
+
     /// Gives back what memory its queues keep: for a session that may be idle for long.
     pub fn trim(&mut self) {
         trim(&mut self.events);

@@ -216,6 +216,11 @@ impl Outbox {
         self.committed.is_empty() && self.waiting.is_empty()
     }
 
+    /// Whether there are frames to be polled, and they are ACKs.
+    pub(super) fn has_only_acks(&self) -> bool {
+        !self.committed.is_empty() && self.committed.iter().all(|frame| matches!(frame, Outgoing::Ack(_)))
+    }
+
     /// Whether sending is paused by the high watermark.
     pub(super) fn is_paused(&self) -> bool {
         self.paused

@@ -57,8 +57,8 @@ pub(super) struct Driver {
     stage: Stage,
     /// Whether a source has given bytes that were not written yet.
     fed: bool,
-    /// Whether writing was put off by one turn of the event loop.
-    deferred: bool,
+    /// Whether ACKs wait for the application's answer to what they acknowledge.
+    waits: bool,
     /// Whether the memory of queues is to be given back at the end of this turn: after the begin, and
     /// after each heartbeat, for the session may be idle for long.
     trim: bool,
@@ -119,7 +119,7 @@ impl Driver {
             armed: None,
             stage: Stage::Open,
             fed: false,
-            deferred: false,
+            waits: false,
             trim: false,
             reported_closed: false,
         }
@@ -151,11 +151,7 @@ impl Driver {
         if ordered || delivered {
             self.server.busy.on_activity(now);
         }
-        // The application often answers at once: then its answer and the ACKs are one write.
-        self.deferred = delivered && !ordered && !self.deferred;
-        if self.deferred {
-            cx.waker().wake_by_ref();
-        } else {
+        if !self.waits_for_answer(ordered, delivered, now) {
             self.write(cx, now);
             self.deliver(now);
         }
@@ -166,7 +162,7 @@ impl Driver {
         if more || std::mem::take(&mut self.fed) {
             cx.waker().wake_by_ref();
         }
-        if self.trim && !self.deferred {
+        if self.trim && !self.waits {
             self.trim = false;
             self.session.trim();
             self.writer.trim();
@@ -174,6 +170,22 @@ impl Driver {
         }
         self.arm(cx, now);
         Poll::Pending
+    }
+
+    /// Whether what is to be written waits: nothing but ACKs, while the application may be about to answer.
+    fn waits_for_answer(&mut self, ordered: bool, delivered: bool, now: Instant) -> bool {
+        let may_wait = !ordered
+            && !self.mailbox.is_released()
+            && (delivered || self.waits)
+            && self.stage == Stage::Open
+            && self.session.owes_only_acks();
+        if may_wait && !self.waits {
+            self.server.wait_for_answer(&self.mailbox, now);
+        } else if self.waits && !may_wait {
+            self.mailbox.end_wait();
+        }
+        self.waits = may_wait;
+        may_wait
     }
 
     /// Carries out what the application wants. False when it wants nothing.
@@ -256,7 +268,7 @@ impl Driver {
         }
         self.count();
         if any {
-            self.server.app.commit();
+            self.server.commits.soon();
         }
         if closed {
             self.server.stop_if_idle();

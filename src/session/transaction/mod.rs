@@ -47,6 +47,13 @@ pub(super) struct Transactions {
     pub(super) unknown: u64,
 }
 
+impl Transactions {
+    /// Whether chunks are ready to be sent.
+    pub(super) fn has_chunks(&self) -> bool {
+        self.outgoing.has_chunks()
+    }
+}
+
 #[cfg(test)]
 impl Transactions {
     /// Whether nothing is left of any transaction.

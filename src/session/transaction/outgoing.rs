@@ -77,6 +77,10 @@ impl AllOutgoing {
         transaction.is_some_and(|transaction| !transaction.finished)
     }
 
+    pub(super) fn has_chunks(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.by_key.is_empty() && self.keys.is_empty() && self.turns.is_empty()
