@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use super::http;
@@ -217,11 +217,11 @@ impl OrderQueue {
     }
 
     fn carry_out(&self, server: &Rc<Server>, mut batch: Bytes) {
-        while batch.len() >= HEADER {
-            let header = batch.split_to(HEADER);
+        while let Some((header, _)) = batch.split_first_chunk::<HEADER>() {
             let slot = word(&header[..4]);
             let length_and_kind = word(&header[4..]);
             let length = (length_and_kind >> 8) as usize;
+            batch.advance(HEADER);
             let payload = batch.split_to(length.min(batch.len()));
             carry_out_one(self, server, slot, length_and_kind & 0xff, payload);
         }
@@ -245,9 +245,9 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
     const CONNECT: u32 = OrderKind::Connect as u32;
     const ABANDON: u32 = OrderKind::Abandon as u32;
     match kind {
-        UTF8 => server.command(slot, Command::Send(Payload::Utf8(text(payload)))),
+        UTF8 => server.command(slot, Command::Send(Payload::Utf8(Text::lossy(payload)))),
         BINARY => server.command(slot, Command::Send(Payload::Binary(payload))),
-        ERROR => server.command(slot, Command::Send(Payload::Error(text(payload)))),
+        ERROR => server.command(slot, Command::Send(Payload::Error(Text::lossy(payload)))),
         PING => server.command(slot, Command::Ping),
         CLOSE => server.command(slot, Command::Close(lossy(&payload))),
         DESTROY => {
@@ -265,12 +265,6 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
         kind if kind >= TRANSACTIONS => transaction::carry_out(server, slot, kind, payload),
         _ => http::carry_out(server, slot, kind, payload),
     }
-}
-
-/// Node-API writes UTF-8, so the check does not fail; if it did, the order would still count.
-#[inline]
-fn text(payload: Bytes) -> Text {
-    Text::new(payload.clone()).unwrap_or_else(|_| Text::from(lossy(&payload)))
 }
 
 fn lossy(bytes: &[u8]) -> String {

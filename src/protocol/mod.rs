@@ -153,6 +153,16 @@ pub fn peek_sid(frame: &[u8]) -> Option<u64> {
     frame.first_chunk().copied().map(u64::from_be_bytes)
 }
 
+/// The sid and the number of an ACK (PROTOCOL section 3). `None`: it is another frame, or malformed.
+#[inline]
+pub fn peek_ack(frame: &[u8]) -> Option<(u64, u32)> {
+    let frame: &[u8; base::ACK_LEN] = frame.try_into().ok()?;
+    let (sid, rest) = frame.split_first_chunk()?;
+    let (frame_type, ack) = rest.split_first()?;
+    let ack = <[u8; 4]>::try_from(ack).ok()?;
+    (*frame_type == FrameType::Ack as u8).then(|| (u64::from_be_bytes(*sid), u32::from_be_bytes(ack)))
+}
+
 impl Frame {
     /// The type byte this frame is sent with (PROTOCOL section 2).
     #[inline]

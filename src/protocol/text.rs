@@ -34,6 +34,18 @@ impl Text {
         }
     }
 
+    /// Takes the bytes as text; what is not UTF-8 in them is replaced by U+FFFD, in a copy.
+    #[inline]
+    pub fn lossy(bytes: Bytes) -> Self {
+        if bytes.is_ascii() {
+            return Self(bytes);
+        }
+        match std::str::from_utf8(&bytes) {
+            Ok(_) => Self(bytes),
+            Err(_) => Self::from(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+
     /// The UTF-8 bytes.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
@@ -130,6 +142,13 @@ mod tests {
             assert_eq!(fault, NotUtf8 { valid_up_to: ascii });
         }
         assert_eq!(NotUtf8 { valid_up_to: 5 }.to_string(), "not UTF-8 from byte 5");
+    }
+
+    #[test]
+    fn lossy_text_is_kept_where_it_is_valid_and_mended_where_not() {
+        let valid = Bytes::from("né".repeat(40));
+        assert_eq!(Text::lossy(valid.clone()).as_bytes().as_ptr(), valid.as_ptr());
+        assert_eq!(Text::lossy(Bytes::from_static(b"a\xffb")), Text::from("a\u{fffd}b"));
     }
 
     #[test]

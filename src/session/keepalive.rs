@@ -60,6 +60,9 @@ impl Keepalive {
     #[inline]
     pub(super) fn active_time(&self, now: Instant) -> Instant {
         let until = self.paused_at.unwrap_or(now);
+        if self.standstill.is_zero() {
+            return until;
+        }
         until.checked_sub(self.standstill).unwrap_or(until)
     }
 

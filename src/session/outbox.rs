@@ -17,6 +17,9 @@ use super::acks::Tracked;
 use super::io::{Backpressure, DropPolicy, Payload, Token};
 use crate::protocol::{Frame, Text};
 
+/// Length of an ACK (PROTOCOL section 3).
+const ACK_LEN: usize = 13;
+
 /// A frame to be sent. It gets its ack number when it is encoded.
 #[derive(Debug)]
 pub(super) enum Outgoing {
@@ -24,7 +27,11 @@ pub(super) enum Outgoing {
         payload: Payload,
         token: Option<Token>,
     },
-    Ack(u32),
+    /// ACKs of `count` frames numbered consecutively, a frame each.
+    Acks {
+        first: u32,
+        count: u32,
+    },
     Ping(Option<Token>),
     Pong,
     EndpointInfo,
@@ -68,7 +75,7 @@ pub(super) struct Outbox {
     waiting_data_bytes: usize,
     /// Encoded bytes of the control frames in `committed` and `waiting`.
     queued_control_bytes: usize,
-    /// Frames polled and not yet written, oldest first.
+    /// Frames polled and not yet written, oldest first; those of which nothing is to be done count as one.
     unwritten: VecDeque<(usize, OnWritten)>,
     /// Bytes reported as written beyond the frames removed from `unwritten`.
     written_ahead: usize,
@@ -169,6 +176,15 @@ impl Outbox {
     /// The next frame to encode; its encoded length is to be given to [`Self::polled`].
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Outgoing> {
+        if let Some(Outgoing::Acks { first, count }) = self.committed.front_mut()
+            && *count > 1
+        {
+            let next = Outgoing::ack(*first);
+            *first = first.wrapping_add(1);
+            *count -= 1;
+            self.queued_control_bytes -= ACK_LEN;
+            return Some(next);
+        }
         let frame = self.committed.pop_front()?;
         if !matches!(frame, Outgoing::Data { .. }) {
             self.queued_control_bytes -= frame.encoded_len();
@@ -179,14 +195,17 @@ impl Outbox {
     /// A frame of `len` bytes went to the driver.
     #[inline]
     pub(super) fn polled(&mut self, len: usize, then: OnWritten) {
-        self.unwritten.push_back((len, then));
+        match (self.unwritten.back_mut(), then) {
+            (Some((last, OnWritten::Nothing)), OnWritten::Nothing) => *last += len,
+            _ => self.unwritten.push_back((len, then)),
+        }
     }
 
     /// A chunk of `len` bytes went to the driver without having waited here.
     pub(super) fn polled_chunk(&mut self, len: usize) {
         self.in_flight += len;
         self.paused |= self.in_flight >= self.limits.high_watermark;
-        self.unwritten.push_back((len, OnWritten::Nothing));
+        self.polled(len, OnWritten::Nothing);
     }
 
     /// The socket took `bytes` more; [`Self::pop_written`] tells which frames that completes.
@@ -218,7 +237,7 @@ impl Outbox {
 
     /// Whether there are frames to be polled, and they are ACKs.
     pub(super) fn has_only_acks(&self) -> bool {
-        !self.committed.is_empty() && self.committed.iter().all(|frame| matches!(frame, Outgoing::Ack(_)))
+        !self.committed.is_empty() && self.committed.iter().all(|frame| matches!(frame, Outgoing::Acks { .. }))
     }
 
     /// Whether sending is paused by the high watermark.
@@ -263,10 +282,25 @@ impl Outbox {
     #[inline]
     fn commit(&mut self, frame: Outgoing) {
         self.in_flight += frame.encoded_len();
-        self.committed.push_back(frame);
+        if !self.joins_last(&frame) {
+            self.committed.push_back(frame);
+        }
         if self.in_flight >= self.limits.high_watermark {
             self.paused = true;
         }
+    }
+
+    /// Adds an ACK to those committed last, if it is the next of that run.
+    #[inline]
+    fn joins_last(&mut self, frame: &Outgoing) -> bool {
+        if let Outgoing::Acks { first: next, count: 1 } = frame
+            && let Some(Outgoing::Acks { first, count }) = self.committed.back_mut()
+            && first.wrapping_add(*count) == *next
+        {
+            *count += 1;
+            return true;
+        }
+        false
     }
 
     /// An empty socket always resumes: no watermark, however low, may wedge a session.
@@ -307,12 +341,19 @@ impl Outbox {
 }
 
 impl Outgoing {
-    /// Length of its frame in bytes (PROTOCOL section 3).
+    /// The ACK of the peer's frame of that number.
+    #[inline]
+    pub(super) fn ack(number: u32) -> Self {
+        Outgoing::Acks { first: number, count: 1 }
+    }
+
+    /// Length of its frame, or frames, in bytes (PROTOCOL section 3).
     #[inline]
     fn encoded_len(&self) -> usize {
         match self {
             Outgoing::Data { payload, .. } => data_len(payload),
-            Outgoing::Ack(_) | Outgoing::Ping(_) | Outgoing::Pong => 13,
+            Outgoing::Acks { count, .. } => ACK_LEN * *count as usize,
+            Outgoing::Ping(_) | Outgoing::Pong => 13,
             Outgoing::EndpointInfo => 25,
             Outgoing::Bye(reason) => 13 + reason.len(),
             Outgoing::Transaction { frame, .. } => frame.encoded_len(),

@@ -28,12 +28,23 @@ const MAX_HELD: usize = 64;
 const RTT_WEIGHT: f64 = 0.2;
 
 impl Session {
+    /// Handles a frame if it is an ACK of this session: there are as many of them as messages, and none of their
+    /// bytes need to be kept. False: it is another, for [`Session::handle`].
+    #[inline]
+    pub fn take_ack(&mut self, frame: &[u8], now: Instant) -> bool {
+        let Some((sid, ack)) = protocol::peek_ack(frame) else { return false };
+        if sid != self.sid {
+            return false;
+        }
+        self.heard_of(frame.len());
+        self.on_ack(ack, now);
+        true
+    }
+
     /// A frame came in: it is handled now, or after the verdict that is pending.
     #[inline]
     pub(super) fn on_arrival(&mut self, frame: Bytes, now: Instant) {
-        self.bytes_rx += frame.len() as u64;
-        self.keepalive.heard();
-        self.held_until = None;
+        self.heard_of(frame.len());
         let at_once = self.held.is_empty()
             || overtakes(&frame)
             || (self.backlog.is_empty() && self.joins_held(&frame, self.hooks));
@@ -44,6 +55,13 @@ impl Session {
             return;
         }
         self.on_frame(frame, self.hooks, now);
+    }
+
+    #[inline]
+    fn heard_of(&mut self, bytes: usize) {
+        self.bytes_rx += bytes as u64;
+        self.keepalive.heard();
+        self.held_until = None;
     }
 
     /// Whether a frame behind a held message may be given to its hooks ahead of that message's verdict.
@@ -106,7 +124,7 @@ impl Session {
             self.events.push_back(Event::Held(payload, hooks));
             return;
         }
-        self.outbox.push_control(Outgoing::Ack(ack));
+        self.outbox.push_control(Outgoing::ack(ack));
         self.events.push_back(Event::Message(payload));
     }
 
@@ -122,7 +140,7 @@ impl Session {
             // Its answers may lie unread.
             self.keepalive.heard();
         }
-        self.outbox.push_control(Outgoing::Ack(ack));
+        self.outbox.push_control(Outgoing::ack(ack));
         while let Some((frame, hooks)) = self.backlog.front()
             && (self.held.is_empty() || self.joins_held(frame, *hooks))
         {
@@ -154,12 +172,12 @@ impl Session {
             let reason = format!("CAMP version {version} was offered, this server speaks version {VERSION}.");
             return self.close(close_reason(PEER_ERRED, &reason), None, now);
         }
-        self.outbox.push_control(Outgoing::Ack(ack));
+        self.outbox.push_control(Outgoing::ack(ack));
         self.connect(PeerInfo::Received { features }, now);
     }
 
     fn on_bye(&mut self, ack: u32, reason: &Text, now: Instant) {
-        self.outbox.push_control(Outgoing::Ack(ack));
+        self.outbox.push_control(Outgoing::ack(ack));
         self.close(close_reason(GRACEFUL, &reason.to_str_lossy()), None, now);
     }
 

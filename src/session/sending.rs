@@ -93,7 +93,7 @@ impl Session {
                 };
                 (frame, OnWritten::Tracked(ack))
             }
-            Outgoing::Ack(ack) => (Frame::Ack { ack }, OnWritten::Nothing),
+            Outgoing::Acks { first, .. } => (Frame::Ack { ack: first }, OnWritten::Nothing),
             Outgoing::Pong => (Frame::Pong, OnWritten::Nothing),
             Outgoing::Ping(token) => (Frame::Ping, token.map_or(OnWritten::Nothing, OnWritten::Ping)),
             Outgoing::EndpointInfo => {

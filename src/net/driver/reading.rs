@@ -10,7 +10,7 @@ use crate::net::websocket::{Incoming, Violation};
 use crate::session::{CloseReason, Input};
 
 /// Frames, and bytes of frames, read from one socket before other sessions get their turn.
-const READ_BATCH: usize = 256;
+const READ_BATCH: u64 = 256;
 const READ_BATCH_BYTES: usize = 256 << 10;
 
 impl Driver {
@@ -23,15 +23,24 @@ impl Driver {
     }
 
     fn read_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut bytes = 0;
-        for _ in 0..READ_BATCH {
+        let trace = self.server.config.trace;
+        let (mut frames, mut bytes) = (0, 0);
+        while frames < READ_BATCH && bytes < READ_BATCH_BYTES {
             if self.stage != Stage::Open || !self.may_read(cx, now) {
                 return false;
             }
-            let Poll::Ready(read) = self.reader.poll_next(&mut self.transport, cx) else { return false };
+            let before = frames;
+            let read = self.reader.poll_next(&mut self.transport, cx, |frame| {
+                let taken = frames < READ_BATCH && !trace.frames() && self.session.take_ack(frame, now);
+                frames += u64::from(taken);
+                taken
+            });
+            self.figures.frames_rx += frames - before;
+            let Poll::Ready(read) = read else { return false };
+            frames += 1;
             match read {
                 Ok(Some(Ok(Incoming::Binary(frame)))) => {
-                    self.server.config.trace.frame(Direction::In, &frame);
+                    trace.frame(Direction::In, &frame);
                     bytes += frame.len();
                     self.figures.frames_rx += 1;
                     self.session.set_hooks(self.server.config.hooks.get());
@@ -51,9 +60,6 @@ impl Driver {
                     self.stage = Stage::Violated;
                 }
                 Ok(None) | Err(_) => self.disconnect(now),
-            }
-            if bytes >= READ_BATCH_BYTES {
-                break;
             }
         }
         true

@@ -13,13 +13,11 @@ pub(super) fn apply(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
     key.rotate_left(offset % 4);
     let word = u32::from_ne_bytes(key);
     let wide = u64::from(word) << 32 | u64::from(word);
-    let mut chunks = bytes.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        if let Ok(eight) = <&mut [u8; 8]>::try_from(chunk) {
-            *eight = (u64::from_ne_bytes(*eight) ^ wide).to_ne_bytes();
-        }
+    let (eights, rest) = bytes.as_chunks_mut::<8>();
+    for eight in eights {
+        *eight = (u64::from_ne_bytes(*eight) ^ wide).to_ne_bytes();
     }
-    for (byte, key) in chunks.into_remainder().iter_mut().zip(key.iter().cycle()) {
+    for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
         *byte ^= key;
     }
 }

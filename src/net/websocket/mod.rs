@@ -44,6 +44,9 @@ pub(super) struct Violation {
     pub(super) reason: String,
 }
 
+/// The first byte of a binary message's only frame (RFC 6455, 5.2).
+const FINAL_BINARY: u8 = 0x82;
+
 /// RFC 6455, 7.4.1.
 const PROTOCOL_ERROR: u16 = 1002;
 const UNSUPPORTED_DATA: u16 = 1003;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::{End, INVALID_PAYLOAD, Incoming, TOO_BIG, UNSUPPORTED_DATA, Violation, blocks, mask};
+use super::{End, FINAL_BINARY, INVALID_PAYLOAD, Incoming, TOO_BIG, UNSUPPORTED_DATA, Violation, blocks, mask};
 
 /// Payloads from this size on get memory of their own, so that holding one never holds a block.
 const OWN_MEMORY: usize = 4096;
@@ -19,6 +19,9 @@ const OWN_MEMORY: usize = 4096;
 /// header, so that its payload is read to where it stays.
 const LARGE: usize = 32 << 10;
 const HEAD: usize = 2048;
+
+/// The bit in a header's second byte that tells of a mask.
+const MASKED: u8 = 0x80;
 
 /// Longest payload of a control frame (RFC 6455, 5.5).
 const MAX_CONTROL: usize = 125;
@@ -76,13 +79,25 @@ impl Reader {
     }
 
     /// The next message. `None` when the peer has hung up.
+    ///
+    /// Most binary messages are first shown to `take` where they lie; one that it takes is not given out.
     #[inline]
     pub(in crate::net) fn poll_next(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
         cx: &mut Context<'_>,
+        mut take: impl FnMut(&[u8]) -> bool,
     ) -> Poll<io::Result<Option<Result<Incoming, Violation>>>> {
         loop {
+            if let Some((header, length)) = self.unmask_plain() {
+                if take(&self.block[header..header + length]) {
+                    self.block.advance(header + length);
+                    continue;
+                }
+                self.block.advance(header);
+                let payload = self.block.split_to(length).freeze();
+                return Poll::Ready(Ok(Some(Ok(Incoming::Binary(payload)))));
+            }
             match self.parse() {
                 Ok(Some(Step::Message(message))) => return Poll::Ready(Ok(Some(Ok(message)))),
                 Ok(Some(Step::More)) => continue,
@@ -110,8 +125,33 @@ impl Reader {
         }
     }
 
-    /// Takes one frame out of what has been read. `None`: it is not complete.
+    /// Unmasks the next frame in the block if it is as most are: a whole binary message, short, and complete.
+    /// Gives the lengths of its header and its payload. Every other frame is for [`Self::parse`].
     #[inline]
+    fn unmask_plain(&mut self) -> Option<(usize, usize)> {
+        let (&[first, second], rest) = self.block.split_first_chunk()?;
+        let masked = second & MASKED != 0;
+        if first != FINAL_BINARY || masked != self.masked || self.partial.is_some() || self.fragments.is_some() {
+            return None;
+        }
+        let (unmasked_header, length) = match second & !MASKED {
+            length @ ..=125 => (2, usize::from(length)),
+            126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
+            _ => return None,
+        };
+        let header = if masked { unmasked_header + 4 } else { unmasked_header };
+        if length >= OWN_MEMORY || self.block.len() < header + length {
+            return None;
+        }
+        if masked {
+            let (header, payload) = self.block[..header + length].split_at_mut(header);
+            mask::apply(payload, *header.last_chunk()?, 0);
+        }
+        self.large = false;
+        Some((header, length))
+    }
+
+    /// Takes one frame out of what has been read. `None`: it is not complete.
     fn parse(&mut self) -> Result<Option<Step>, Violation> {
         if let Some(partial) = &mut self.partial {
             let missing = partial.length - partial.payload.len();
@@ -139,7 +179,6 @@ impl Reader {
     }
 
     /// Everything a header can be wrong in, before any memory is set aside for its payload.
-    #[inline]
     fn check(&self, header: &FrameHeader, length: u64) -> Result<usize, Violation> {
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(Violation::protocol("A reserved bit is set."));
@@ -187,7 +226,6 @@ impl Reader {
         }
     }
 
-    #[inline]
     fn on_frame(&mut self, header: &FrameHeader, mut payload: BytesMut) -> Result<Step, Violation> {
         if let Some(key) = header.mask {
             mask::apply(&mut payload, key, 0);

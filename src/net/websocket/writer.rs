@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::{End, blocks, mask};
+use super::{End, FINAL_BINARY, blocks, mask};
 
 /// Room for message ends that an idle connection keeps.
 const SPARE_MESSAGES: usize = 16;
@@ -163,6 +163,9 @@ impl Writer {
     /// Bytes of the messages that have been written whole since the last call, headers not counted.
     #[inline]
     pub(in crate::net) fn take_written(&mut self) -> usize {
+        if self.is_flushed() {
+            return self.messages.drain(..).map(|(_, length)| length).sum();
+        }
         let mut bytes = 0;
         while let Some(&(end, length)) = self.messages.front() {
             if end > self.written {
@@ -206,6 +209,10 @@ impl Writer {
             End::Server => None,
             End::Client => Some(mask::fresh_key()),
         };
+        if let (None, OpCode::Data(Data::Binary), 0..=125) = (mask, opcode, length) {
+            self.block.extend_from_slice(&[FINAL_BINARY, length as u8]);
+            return None;
+        }
         let header = FrameHeader { is_final: true, opcode, mask, ..FrameHeader::default() };
         // Writing to memory does not fail.
         let _ = header.format(length as u64, &mut (&mut self.block).writer());

@@ -132,7 +132,7 @@ impl Session {
     }
 
     fn acknowledge(&mut self, ack: u32) {
-        self.outbox.push_control(outbox::Outgoing::Ack(ack));
+        self.outbox.push_control(outbox::Outgoing::ack(ack));
     }
 }
 
