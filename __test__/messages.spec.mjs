@@ -28,6 +28,38 @@ async function echoPair(t) {
   return { ...running, ...(await openSession(running)) };
 }
 
+test("text of every length up to 100 comes back as it was, and so with one character that is not ASCII", async (t) => {
+  const { peer } = await echoPair(t);
+  const ascii = Array.from({ length: 100 }, (_, i) => String.fromCharCode((i * 37) % 128)).join("");
+  for (let length = 0; length <= 100; length++) {
+    const plain = ascii.slice(0, length);
+    await peer.echo(plain);
+    for (const odd of ["\x80", "é", "中", "😀"]) await peer.echo(plain + odd);
+  }
+});
+
+test("short and long messages of every kind leave in the order they were sent", async (t) => {
+  const { session, peer } = await openPair(t);
+  const sent = [];
+  for (let i = 0; i < 3000; i++) {
+    const text = `${i}:${"x".repeat((i * 7) % 70)}`;
+    switch (i % 5) {
+      case 1:
+        session.base.SendBinary(Buffer.from(text));
+        break;
+      case 3:
+        session.base.SendError(text);
+        break;
+      default:
+        session.base.SendUTF8(i % 5 === 4 ? `${text}é` : text);
+    }
+    sent.push(i % 5 === 4 ? `${text}é` : text);
+  }
+  const data = () => peer.frames.filter(({ type }) => ["UTF8DATA", "BINARYDATA", "ERROR"].includes(type));
+  await peer.until(() => data().length === sent.length);
+  assert.deepEqual(data().map(({ text, data: bytes, message }) => text ?? message ?? bytes.toString()), sent);
+});
+
 test("text of every size up to 1 MiB comes back as it was", async (t) => {
   const { peer } = await echoPair(t);
   for (const size of SIZES) {

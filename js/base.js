@@ -125,7 +125,8 @@ export class CAMPBase {
     const error = this.#refusal(text);
     if (error !== undefined) return rejected(error);
     const session = this.#session;
-    session._server._functions.sendUtf8(session._slot, text);
+    const server = session._server;
+    if (!server._shortOrders?.add(session._slot, text)) server._functions.sendUtf8(session._slot, text);
     return session._sent();
   }
 

@@ -4,18 +4,14 @@ const CAPACITY = 16;
 
 /** @type {(value?: any) => void} */
 let lastResolve;
-/** @type {(reason: unknown) => void} */
-let lastReject;
 
 /**
  * Hands out what a promise is settled with, without a closure of its own for each.
  *
  * @param {(value?: any) => void} resolve
- * @param {(reason: unknown) => void} reject
  */
-function capture(resolve, reject) {
+function capture(resolve) {
   lastResolve = resolve;
-  lastReject = reject;
 }
 
 function ignore() {}
@@ -27,10 +23,8 @@ function ignore() {}
 export class PendingSends {
   /** @type {(Promise<void> | undefined)[]} */
   #promises = new Array(CAPACITY);
-  /** Undefined only before its first use. @type {any[]} */
+  /** Undefined only before its first use. To reject, they are given a rejected promise. @type {any[]} */
   #resolvers = new Array(CAPACITY);
-  /** @type {any[]} */
-  #rejecters = new Array(CAPACITY);
   #mask = CAPACITY - 1;
   /** The oldest token that may be unsettled. */
   #first = 0;
@@ -43,7 +37,6 @@ export class PendingSends {
     const promise = new Promise(capture);
     this.#promises[index] = promise;
     this.#resolvers[index] = lastResolve;
-    this.#rejecters[index] = lastReject;
     this.#next = (this.#next + 1) >>> 0;
     return promise;
   }
@@ -76,7 +69,7 @@ export class PendingSends {
       if (promise === undefined) continue;
       this.#promises[index] = undefined;
       promise.catch(ignore);
-      this.#rejecters[index](error);
+      this.#resolvers[index](Promise.reject(error));
     }
   }
 
@@ -113,7 +106,7 @@ export class PendingSends {
     if (promise === undefined || fate === undefined) return;
     this.#promises[to] = undefined;
     promise.catch(ignore);
-    fate.then(this.#resolvers[to], this.#rejecters[to]);
+    this.#resolvers[to](fate);
   }
 
   /** Moves past what is settled, and doubles the ring if that was not enough. */
@@ -126,16 +119,13 @@ export class PendingSends {
     const mask = this.#mask * 2 + 1;
     const promises = new Array(mask + 1);
     const resolvers = new Array(mask + 1);
-    const rejecters = new Array(mask + 1);
     for (let i = 0; i < used; i++) {
       const token = (this.#first + i) >>> 0;
       promises[token & mask] = this.#promises[token & this.#mask];
       resolvers[token & mask] = this.#resolvers[token & this.#mask];
-      rejecters[token & mask] = this.#rejecters[token & this.#mask];
     }
     this.#promises = promises;
     this.#resolvers = resolvers;
-    this.#rejecters = rejecters;
     this.#mask = mask;
   }
 }

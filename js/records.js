@@ -1,5 +1,6 @@
 // Reads the log of a native server and hands each record to whom it concerns. The layout is that
 // of `src/node/record.rs`.
+import { SHORT, shortText } from "./short-text.js";
 import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
 
 /** Records read at once. A record is at most 4 KiB; larger payloads lie beside the log. */
@@ -139,9 +140,11 @@ export class Records {
       const start = (at + 2) << 2;
       at += 2 + ((word & LARGE) === 0 ? ((length + 7) >>> 3) << 1 : 0);
       switch (word & 0xff) {
-        case ASCII:
-          this.#session(slot)?._emit("message-utf8", chunk.latin1Slice(start, start + length));
+        case ASCII: {
+          const text = length <= SHORT ? shortText(chunk, start, length) : chunk.latin1Slice(start, start + length);
+          this.#session(slot)?._emit("message-utf8", text);
           break;
+        }
         case UTF8:
           this.#session(slot)?._emit("message-utf8", chunk.utf8Slice(start, start + length));
           break;

@@ -11,6 +11,7 @@ import { Peers } from "./peer.js";
 import { MORE, NOTHING, Records } from "./records.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
+import { ShortOrders } from "./short-text.js";
 import { prometheusText, serverStats } from "./stats.js";
 import { Validations } from "./validation.js";
 
@@ -86,6 +87,8 @@ export class CAMPWebsocketServer extends EventEmitter {
     this._sendHooks = 0;
     /** @type {import("./native.js").NativeFunctions} */
     this._functions = /** @type {any} */ (this._native.functions());
+    const { shortOrders } = this._functions;
+    this._shortOrders = shortOrders && new ShortOrders(shortOrders);
     this.#records = new Records(this._functions, {
       opened: (slot, sid, remote, token) => {
         const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote, "client");

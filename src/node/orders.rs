@@ -1,6 +1,6 @@
 //! Orders: what JavaScript wants of its sessions, on its way to the I/O thread.
 //!
-//! An order is `[slot u32][length << 8 | kind u32]` and its payload, unpadded.
+//! An order is `[slot u32][length << 8 | kind u32]` and its payload, padded to a multiple of 4 bytes.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::http;
 use super::peer;
 use super::server::lock;
+use super::short_orders::ShortOrders;
 use super::transaction;
 use crate::net::{Server, Slot, Target};
 use crate::protocol::Text;
@@ -83,11 +84,18 @@ pub(super) struct OrderQueue {
 pub(super) struct OrderWriter {
     queue: Arc<OrderQueue>,
     batch: RefCell<BytesMut>,
+    /// Written by JavaScript since something was last added to the batch.
+    short: ShortOrders,
 }
 
 impl OrderWriter {
     pub(super) fn new(queue: Arc<OrderQueue>) -> Self {
-        OrderWriter { queue, batch: RefCell::new(BytesMut::new()) }
+        OrderWriter { queue, batch: RefCell::new(BytesMut::new()), short: ShortOrders::new() }
+    }
+
+    /// Where JavaScript writes short orders itself.
+    pub(super) fn short(&self) -> &ShortOrders {
+        &self.short
     }
 
     /// Adds an order with the given payload.
@@ -98,13 +106,14 @@ impl OrderWriter {
 
     /// Adds an order whose payload comes in parts.
     pub(super) fn put_parts(&self, slot: Slot, kind: OrderKind, parts: &[&[u8]]) {
-        let mut batch = self.batch.borrow_mut();
+        let mut batch = self.batch();
         let length = parts.iter().map(|part| part.len()).sum();
         make_room(&mut batch, length);
         batch.put_slice(&header(slot, kind, length));
         for part in parts {
             batch.put_slice(part);
         }
+        batch.put_bytes(0, padding(length));
         self.hand_over_early(batch);
     }
 
@@ -122,7 +131,7 @@ impl OrderWriter {
         room: usize,
         fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
     ) -> Result<(), E> {
-        let mut batch = self.batch.borrow_mut();
+        let mut batch = self.batch();
         make_room(&mut batch, room);
         let start = batch.len();
         let payload = start + HEADER;
@@ -131,8 +140,17 @@ impl OrderWriter {
         // SAFETY: the header was written up to `payload`, and the caller vouches for `length`
         // initialised bytes within the capacity behind it.
         unsafe { batch.set_len(payload + length) };
+        batch.put_bytes(0, padding(length));
         self.hand_over_early(batch);
         Ok(())
+    }
+
+    /// The batch, with everything given so far.
+    #[inline]
+    fn batch(&self) -> RefMut<'_, BytesMut> {
+        let mut batch = self.batch.borrow_mut();
+        self.short.take(&mut batch);
+        batch
     }
 
     #[inline]
@@ -152,7 +170,7 @@ impl OrderWriter {
     /// Hands over what was collected, then does this; the I/O thread is woken if there was something, or if
     /// that says so.
     pub(super) fn flush_and(&self, then: impl FnOnce() -> bool) {
-        let orders = self.batch.borrow_mut().split().freeze();
+        let orders = self.batch().split().freeze();
         let any = !orders.is_empty();
         if any {
             lock(&self.queue.batches).push(orders);
@@ -168,6 +186,12 @@ fn make_room(batch: &mut BytesMut, payload: usize) {
     if batch.capacity() - batch.len() < HEADER + payload {
         batch.reserve((HEADER + payload).max(BATCH));
     }
+}
+
+/// Bytes behind a payload of that length.
+#[inline]
+fn padding(length: usize) -> usize {
+    length.next_multiple_of(4) - length
 }
 
 #[inline]
@@ -223,6 +247,7 @@ impl OrderQueue {
             let length = (length_and_kind >> 8) as usize;
             batch.advance(HEADER);
             let payload = batch.split_to(length.min(batch.len()));
+            batch.advance(padding(length).min(batch.len()));
             carry_out_one(self, server, slot, length_and_kind & 0xff, payload);
         }
     }

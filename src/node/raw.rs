@@ -38,6 +38,7 @@ impl Ends {
 /// - `readText()`, `readBytes(buffer)`, `readBuffer()`: the payload of the next `LARGE` record
 /// - `verdict(slot)`: the hooks of the session's oldest held message have run
 /// - `flush()`: hands the orders over
+/// - `shortOrders`: see [`ShortOrders`](super::short_orders::ShortOrders)
 pub(super) fn functions<'env>(env: &'env Env, ends: &Rc<Ends>) -> Result<Object<'env>> {
     let object = Object::new(env)?;
     let functions: [(&str, sys::napi_callback); 9] = [
@@ -54,6 +55,7 @@ pub(super) fn functions<'env>(env: &'env Env, ends: &Rc<Ends>) -> Result<Object<
     for (name, callback) in functions.into_iter().chain(transaction::FUNCTIONS) {
         add_function(env, &object, name, callback, ends.clone())?;
     }
+    ends.orders.short().share(env, &object)?;
     Ok(object)
 }
 
@@ -77,11 +79,16 @@ fn add_function(env: &Env, object: &Object, name: &str, callback: sys::napi_call
         drop(unsafe { Rc::from_raw(data.cast_const().cast::<Ends>()) });
         return created;
     }
+    set_property(env, object.raw(), name, function)
+}
+
+/// Sets `object[name]`; both values are of the current scope.
+pub(super) fn set_property(env: &Env, object: sys::napi_value, name: &str, value: sys::napi_value) -> Result<()> {
     let mut key = ptr::null_mut();
     // SAFETY: all values belong to this scope and environment.
     unsafe {
         check_status!(sys::napi_create_string_utf8(env.raw(), name.as_ptr().cast(), name.len() as isize, &mut key))?;
-        check_status!(sys::napi_set_property(env.raw(), object.raw(), key, function))
+        check_status!(sys::napi_set_property(env.raw(), object, key, value))
     }
 }
 

@@ -103,7 +103,7 @@ fn encode_ping_pong(sid: u64, payload: [u8; 4], out: &mut BytesMut) {
 
 pub(super) const UTF8_LEN: usize = 13;
 
-#[inline]
+#[inline(always)]
 pub(super) fn decode_utf8(mut body: Reader) -> Result<Frame, DecodeError> {
     let ack = body.u32("ack")?;
     let text = body.text("text")?;
@@ -119,7 +119,7 @@ pub(super) fn encode_utf8(sid: u64, ack: u32, text: &Text, out: &mut BytesMut) {
 
 pub(super) const BINARY_LEN: usize = 13;
 
-#[inline]
+#[inline(always)]
 pub(super) fn decode_binary(mut body: Reader) -> Result<Frame, DecodeError> {
     let ack = body.u32("ack")?;
     let data = body.payload()?;

@@ -119,10 +119,21 @@ pub enum Frame {
 /// Decodes one whole frame into its sid and its fields (PROTOCOL sections 3 and 6).
 ///
 /// The payload is a slice of `frame` and keeps its buffer alive.
-#[inline]
+#[inline(always)]
 pub fn decode(frame: Bytes) -> Result<(u64, Frame), DecodeError> {
     let (sid, frame_type, body) = Reader::open(frame)?;
     let frame = match frame_type {
+        FrameType::Utf8Data => base::decode_utf8(body),
+        FrameType::BinaryData => base::decode_binary(body),
+        other => decode_rare(other, body),
+    }?;
+    Ok((sid, frame))
+}
+
+/// Apart from [`decode`], so that the decoding of messages is inlined where they are handled.
+#[inline(never)]
+fn decode_rare(frame_type: FrameType, body: Reader) -> Result<Frame, DecodeError> {
+    match frame_type {
         FrameType::EndpointInfo => base::decode_endpoint_info(body),
         FrameType::Bye => base::decode_bye(body),
         FrameType::Ack => base::decode_ack(body),
@@ -135,8 +146,7 @@ pub fn decode(frame: Bytes) -> Result<(u64, Frame), DecodeError> {
         FrameType::TxFinish => transaction::decode_finish(body),
         FrameType::TxFetch => transaction::decode_fetch(body),
         FrameType::TxCancel => transaction::decode_cancel(body),
-    }?;
-    Ok((sid, frame))
+    }
 }
 
 /// The type of a frame that is not decoded yet (PROTOCOL section 2). `None` if the frame is too

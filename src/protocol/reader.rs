@@ -18,7 +18,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Reads the header that every frame begins with: the sid and the type, with a reader for
     /// what follows.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open(frame: Bytes) -> Result<(u64, FrameType, Self), DecodeError> {
         let Some((sid, rest)) = frame.split_first_chunk() else {
             return Err(too_short(None, "sid", 8, frame.len()));
@@ -39,7 +39,7 @@ impl Reader {
         self.array(field).map(u8::from_be_bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
         self.array(field).map(u32::from_be_bytes)
     }
@@ -55,7 +55,7 @@ impl Reader {
     }
 
     /// The next `N` bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let rest = self.frame.get(self.at..).unwrap_or_default();
         let Some(bytes) = rest.first_chunk() else {
@@ -67,7 +67,7 @@ impl Reader {
     }
 
     /// The bytes to the end of the frame, at most [`MAX_PAYLOAD`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn payload(mut self) -> Result<Bytes, DecodeError> {
         let size = self.frame.len() - self.at;
         if size > MAX_PAYLOAD {
@@ -79,7 +79,7 @@ impl Reader {
     }
 
     /// The text to the end of the frame, at most [`MAX_PAYLOAD`] bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn text(self, field: &'static str) -> Result<Text, DecodeError> {
         let frame = self.frame_type;
         // The size comes first: what is too large is not worth validating.

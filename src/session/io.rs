@@ -198,6 +198,13 @@ pub struct CloseReason {
 pub enum Transmit {
     /// One frame, to be encoded with the session's sid and sent as one binary WebSocket message.
     Frame(Frame),
+    /// ACKs of frames numbered consecutively, each to be sent as a frame of its own.
+    Acks {
+        /// The first acknowledged frame.
+        first: u32,
+        /// How many, at least 1 and at most 64.
+        count: u32,
+    },
     /// The WebSocket close frame. Nothing follows.
     Close(CloseReason),
 }

@@ -130,7 +130,7 @@ impl Session {
     /// Takes in something that happened at `now`.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Frame(frame) => self.on_arrival(frame, now),
+            Input::Frame(frame) => self.receive(frame, now),
             Input::Command(command) => self.on_command(command, now),
             Input::Verdict => self.on_verdict(now),
             Input::Written(bytes) => self.on_written(bytes, now),

@@ -20,6 +20,9 @@ use crate::protocol::{Frame, Text};
 /// Length of an ACK (PROTOCOL section 3).
 const ACK_LEN: usize = 13;
 
+/// ACKs that are transmitted at once: whoever writes them checks for room in between.
+const MAX_RUN: u32 = 64;
+
 /// A frame to be sent. It gets its ack number when it is encoded.
 #[derive(Debug)]
 pub(super) enum Outgoing {
@@ -36,11 +39,15 @@ pub(super) enum Outgoing {
     Pong,
     EndpointInfo,
     Bye(Text),
-    /// A frame of a transaction, but not a chunk; its ack number is still to be filled in.
-    Transaction {
-        frame: Frame,
-        tracked: Option<Tracked>,
-    },
+    /// Boxed, for the sake of the size of the others.
+    Transaction(Box<TxFrame>),
+}
+
+/// A frame of a transaction, but not a chunk; its ack number is still to be filled in.
+#[derive(Debug)]
+pub(super) struct TxFrame {
+    pub(super) frame: Frame,
+    pub(super) tracked: Option<Tracked>,
 }
 
 /// What is to be done once a frame has been written.
@@ -118,8 +125,24 @@ impl Outbox {
         }
     }
 
-    /// Queues a data frame as the drop policy allows; frames that give way go into `evicted`.
+    /// Queues the ACK of the peer's frame of that number.
     #[inline]
+    pub(super) fn push_ack(&mut self, number: u32) {
+        if !self.paused
+            && let Some(Outgoing::Acks { first, count }) = self.committed.back_mut()
+            && first.wrapping_add(*count) == number
+        {
+            *count += 1;
+            self.queued_control_bytes += ACK_LEN;
+            self.in_flight += ACK_LEN;
+            self.paused = self.in_flight >= self.limits.high_watermark;
+            return;
+        }
+        self.push_control(Outgoing::Acks { first: number, count: 1 });
+    }
+
+    /// Queues a data frame as the drop policy allows; frames that give way go into `evicted`.
+    #[inline(always)]
     pub(super) fn offer(
         &mut self,
         payload: Payload,
@@ -173,17 +196,17 @@ impl Outbox {
         Offer::Taken
     }
 
-    /// The next frame to encode; its encoded length is to be given to [`Self::polled`].
-    #[inline]
+    /// The next frame, or run of ACKs, to encode; its encoded length is to be given to [`Self::polled`].
+    #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<Outgoing> {
         if let Some(Outgoing::Acks { first, count }) = self.committed.front_mut()
-            && *count > 1
+            && *count > MAX_RUN
         {
-            let next = Outgoing::ack(*first);
-            *first = first.wrapping_add(1);
-            *count -= 1;
-            self.queued_control_bytes -= ACK_LEN;
-            return Some(next);
+            let run = Outgoing::Acks { first: *first, count: MAX_RUN };
+            *first = first.wrapping_add(MAX_RUN);
+            *count -= MAX_RUN;
+            self.queued_control_bytes -= run.encoded_len();
+            return Some(run);
         }
         let frame = self.committed.pop_front()?;
         if !matches!(frame, Outgoing::Data { .. }) {
@@ -279,28 +302,13 @@ impl Outbox {
         self.unwritten.shrink_to(self.unwritten.len() * 2);
     }
 
-    #[inline]
+    #[inline(always)]
     fn commit(&mut self, frame: Outgoing) {
         self.in_flight += frame.encoded_len();
-        if !self.joins_last(&frame) {
-            self.committed.push_back(frame);
-        }
+        self.committed.push_back(frame);
         if self.in_flight >= self.limits.high_watermark {
             self.paused = true;
         }
-    }
-
-    /// Adds an ACK to those committed last, if it is the next of that run.
-    #[inline]
-    fn joins_last(&mut self, frame: &Outgoing) -> bool {
-        if let Outgoing::Acks { first: next, count: 1 } = frame
-            && let Some(Outgoing::Acks { first, count }) = self.committed.back_mut()
-            && first.wrapping_add(*count) == *next
-        {
-            *count += 1;
-            return true;
-        }
-        false
     }
 
     /// An empty socket always resumes: no watermark, however low, may wedge a session.
@@ -341,12 +349,6 @@ impl Outbox {
 }
 
 impl Outgoing {
-    /// The ACK of the peer's frame of that number.
-    #[inline]
-    pub(super) fn ack(number: u32) -> Self {
-        Outgoing::Acks { first: number, count: 1 }
-    }
-
     /// Length of its frame, or frames, in bytes (PROTOCOL section 3).
     #[inline]
     fn encoded_len(&self) -> usize {
@@ -356,7 +358,7 @@ impl Outgoing {
             Outgoing::Ping(_) | Outgoing::Pong => 13,
             Outgoing::EndpointInfo => 25,
             Outgoing::Bye(reason) => 13 + reason.len(),
-            Outgoing::Transaction { frame, .. } => frame.encoded_len(),
+            Outgoing::Transaction(tx) => tx.frame.encoded_len(),
         }
     }
 }

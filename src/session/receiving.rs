@@ -29,7 +29,7 @@ const RTT_WEIGHT: f64 = 0.2;
 
 impl Session {
     /// Handles a frame if it is an ACK of this session: there are as many of them as messages, and none of their
-    /// bytes need to be kept. False: it is another, for [`Session::handle`].
+    /// bytes need to be kept. False: it is another, for [`Session::receive`].
     #[inline]
     pub fn take_ack(&mut self, frame: &[u8], now: Instant) -> bool {
         let Some((sid, ack)) = protocol::peek_ack(frame) else { return false };
@@ -41,9 +41,9 @@ impl Session {
         true
     }
 
-    /// A frame came in: it is handled now, or after the verdict that is pending.
-    #[inline]
-    pub(super) fn on_arrival(&mut self, frame: Bytes, now: Instant) {
+    /// Handles a binary WebSocket message, one CAMP frame, now or after the verdict that is pending.
+    #[inline(always)]
+    pub fn receive(&mut self, frame: Bytes, now: Instant) {
         self.heard_of(frame.len());
         let at_once = self.held.is_empty()
             || overtakes(&frame)
@@ -79,7 +79,7 @@ impl Session {
             && protocol::decode(frame.clone()).is_ok_and(|(sid, _)| sid == self.sid)
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_frame(&mut self, bytes: Bytes, hooks: Hooks, now: Instant) {
         let (sid, frame) = match protocol::decode(bytes) {
             Ok(decoded) => decoded,
@@ -92,12 +92,19 @@ impl Session {
             let text = format!("{}: sid {sid} is not that of this session", frame.frame_type().name());
             return self.on_bad_frame(&text, now);
         }
-        if let Frame::Ack { ack } = frame {
-            return self.on_ack(ack, now);
-        }
-        if !matches!(self.phase, Phase::Open) {
+        if !matches!(self.phase, Phase::Open) && !matches!(frame, Frame::Ack { .. }) {
             return;
         }
+        match frame {
+            Frame::Utf8 { ack, text } => self.on_data(ack, Payload::Utf8(text), hooks),
+            Frame::Binary { ack, data } => self.on_data(ack, Payload::Binary(data), hooks),
+            other => self.on_rare(other, hooks, now),
+        }
+    }
+
+    /// Apart from [`Self::on_frame`], so that messages are handled without a detour.
+    #[inline(never)]
+    fn on_rare(&mut self, frame: Frame, hooks: Hooks, now: Instant) {
         match frame {
             Frame::Ack { ack } => self.on_ack(ack, now),
             Frame::Utf8 { ack, text } => self.on_data(ack, Payload::Utf8(text), hooks),
@@ -115,7 +122,7 @@ impl Session {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_data(&mut self, ack: u32, payload: Payload, hooks: Hooks) {
         if hooks.contains(payload.kind()) {
             let length = payload.len();
@@ -124,7 +131,7 @@ impl Session {
             self.events.push_back(Event::Held(payload, hooks));
             return;
         }
-        self.outbox.push_control(Outgoing::ack(ack));
+        self.outbox.push_ack(ack);
         self.events.push_back(Event::Message(payload));
     }
 
@@ -140,7 +147,7 @@ impl Session {
             // Its answers may lie unread.
             self.keepalive.heard();
         }
-        self.outbox.push_control(Outgoing::ack(ack));
+        self.outbox.push_ack(ack);
         while let Some((frame, hooks)) = self.backlog.front()
             && (self.held.is_empty() || self.joins_held(frame, *hooks))
         {
@@ -172,12 +179,12 @@ impl Session {
             let reason = format!("CAMP version {version} was offered, this server speaks version {VERSION}.");
             return self.close(close_reason(PEER_ERRED, &reason), None, now);
         }
-        self.outbox.push_control(Outgoing::ack(ack));
+        self.outbox.push_ack(ack);
         self.connect(PeerInfo::Received { features }, now);
     }
 
     fn on_bye(&mut self, ack: u32, reason: &Text, now: Instant) {
-        self.outbox.push_control(Outgoing::ack(ack));
+        self.outbox.push_ack(ack);
         self.close(close_reason(GRACEFUL, &reason.to_str_lossy()), None, now);
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Session;
 use super::acks::Tracked;
 use super::io::{CloseReason, Command, Event, Outcome, Payload, Token, Transmit};
-use super::outbox::{Offer, OnWritten, Outgoing};
+use super::outbox::{Offer, OnWritten, Outgoing, TxFrame};
 use super::state::Phase;
 use super::transaction::{self, TxCommand, TxOutcome};
 use crate::protocol::{self, Frame, Text};
@@ -16,10 +16,7 @@ const MAX_CLOSE_REASON: usize = 123;
 impl Session {
     pub(super) fn on_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Send(payload) => {
-                let token = self.take_token();
-                self.send(payload, token);
-            }
+            Command::Send(payload) => self.send(payload),
             Command::Ping => {
                 let token = self.take_token();
                 if matches!(self.phase, Phase::Open) {
@@ -38,13 +35,15 @@ impl Session {
     }
 
     /// The next frame for the wire. `None` when there is nothing to send now.
-    #[inline]
+    #[inline(always)]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         if self.held_until.is_some() {
             return None;
         }
-        if let Some(frame) = self.outbox.pop() {
-            return Some(Transmit::Frame(self.number(frame)));
+        match self.outbox.pop() {
+            Some(Outgoing::Acks { first, count }) => return Some(self.acks_of(first, count)),
+            Some(frame) => return Some(Transmit::Frame(self.number(frame))),
+            None => {}
         }
         let Phase::Closing { reason, sent, .. } = &mut self.phase else {
             return self.poll_chunk();
@@ -80,8 +79,16 @@ impl Session {
         }
     }
 
-    /// Gives a frame its ack number.
     #[inline]
+    fn acks_of(&mut self, first: u32, count: u32) -> Transmit {
+        let length = Frame::Ack { ack: first }.encoded_len() * count as usize;
+        self.bytes_tx += length as u64;
+        self.outbox.polled(length, OnWritten::Nothing);
+        Transmit::Acks { first, count }
+    }
+
+    /// Gives a frame its ack number.
+    #[inline(always)]
     fn number(&mut self, frame: Outgoing) -> Frame {
         let (frame, then) = match frame {
             Outgoing::Data { payload, token } => {
@@ -101,7 +108,8 @@ impl Session {
                 let features = self.config.features;
                 (Frame::EndpointInfo { ack, version: protocol::VERSION, features }, OnWritten::Tracked(ack))
             }
-            Outgoing::Transaction { frame, tracked } => {
+            Outgoing::Transaction(tx) => {
+                let TxFrame { frame, tracked } = *tx;
                 let (ack, then) = match tracked {
                     None => (self.acks.pass(), OnWritten::Nothing),
                     Some(tracked) => {
@@ -126,8 +134,10 @@ impl Session {
         token
     }
 
-    #[inline]
-    fn send(&mut self, payload: Payload, token: Token) {
+    /// Sends a data frame; its fate comes back under the next [`Token`].
+    #[inline(always)]
+    pub fn send(&mut self, payload: Payload) {
+        let token = self.take_token();
         if !matches!(self.phase, Phase::Open) {
             return self.settle(token, Outcome::SessionClosed);
         }
@@ -142,6 +152,7 @@ impl Session {
         self.offer(Payload::Error(Text::from(message)), None);
     }
 
+    #[inline(always)]
     fn offer(&mut self, payload: Payload, token: Option<Token>) {
         let mut evicted = Vec::new();
         let offer = self.outbox.offer(payload, token, &mut evicted);

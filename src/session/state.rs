@@ -147,10 +147,13 @@ impl Session {
         let unsent: Vec<_> = self.outbox.drain().collect();
         for frame in unsent {
             match frame {
-                Outgoing::Data { token: Some(token), .. }
-                | Outgoing::Ping(Some(token))
-                | Outgoing::Transaction { tracked: Some(Tracked::Send(token)), .. } => {
-                    self.settle(token, Outcome::SessionClosed);
+                Outgoing::Data { token: Some(token), .. } | Outgoing::Ping(Some(token)) => {
+                    self.settle(token, Outcome::SessionClosed)
+                }
+                Outgoing::Transaction(tx) => {
+                    if let Some(Tracked::Send(token)) = tx.tracked {
+                        self.settle(token, Outcome::SessionClosed);
+                    }
                 }
                 _ => {}
             }

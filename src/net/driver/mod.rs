@@ -197,10 +197,8 @@ impl Driver {
         mailbox.take(cx.waker(), |order| {
             any = true;
             match order {
-                Order::Command(Command::Send(payload)) if congested => {
-                    let payload = payload.detached();
-                    self.session.handle(Input::Command(Command::Send(payload)), now);
-                }
+                Order::Command(Command::Send(payload)) if congested => self.session.send(payload.detached()),
+                Order::Command(Command::Send(payload)) => self.session.send(payload),
                 Order::Command(Command::Transaction(command)) => self.on_tx_command(command, now),
                 Order::Command(command) => self.session.handle(Input::Command(command), now),
                 Order::Verdict => self.session.handle(Input::Verdict, now),
@@ -229,7 +227,13 @@ impl Driver {
             if self.reported_closed {
                 continue;
             }
-            let Some(event) = self.through_spool(event) else { continue };
+            let event = match event {
+                Event::Transaction(event) => match self.through_spool(event) {
+                    Some(event) => Event::Transaction(event),
+                    None => continue,
+                },
+                event => event,
+            };
             match &event {
                 Event::Transaction(TxEvent::Chunk { data, .. }) => self.intake.add(app, data.len()),
                 Event::Transaction(event) => {

@@ -44,7 +44,7 @@ impl Driver {
                     bytes += frame.len();
                     self.figures.frames_rx += 1;
                     self.session.set_hooks(self.server.config.hooks.get());
-                    self.session.handle(Input::Frame(frame), now);
+                    self.session.receive(frame, now);
                 }
                 Ok(Some(Ok(Incoming::Close(frame)))) => {
                     self.writer.begin();

@@ -109,13 +109,12 @@ impl Driver {
 
     /// Keeps back what its reader is not ready for.
     #[inline]
-    pub(super) fn through_spool(&mut self, event: Event) -> Option<Event> {
-        let Event::Transaction(event) = event else { return Some(event) };
+    pub(super) fn through_spool(&mut self, event: TxEvent) -> Option<TxEvent> {
         if matches!(event, TxEvent::Started { .. }) && self.spools.is_none() {
             let max_unread = self.server.session_config.max_unread;
             self.spools = Some(Box::new(Spools::new(self.mailbox.clone(), max_unread)));
         }
-        let Some(spools) = &mut self.spools else { return Some(Event::Transaction(event)) };
-        spools.on_event(event, self.server.app.as_ref()).map(Event::Transaction)
+        let Some(spools) = &mut self.spools else { return Some(event) };
+        spools.on_event(event, self.server.app.as_ref())
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{Driver, Stage};
 use crate::net::trace::Direction;
+use crate::protocol::Frame;
 use crate::session::{CloseReason, Input, Transmit};
 
 /// The payload of frames from this size on is written from where it lies.
@@ -26,23 +27,32 @@ impl Driver {
         }
     }
 
+    #[inline]
+    fn put(&mut self, sid: u64, frame: &Frame) {
+        self.figures.frames_tx += 1;
+        let length = frame.encoded_len();
+        let trace = &self.server.config.trace;
+        if length < LARGE_FRAME || trace.frames() {
+            self.writer.put(length, |out| {
+                let start = out.len();
+                frame.encode(sid, out);
+                trace.frame(Direction::Out, &out[start..]);
+            });
+        } else {
+            self.writer.put_large(length, |out| frame.encode_head(sid, out));
+        }
+    }
+
     /// Fills the writer once and flushes it. True when the session may have more to send.
     fn write_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let sid = self.session.sid();
         while self.writer.has_room() {
             match self.session.poll_transmit() {
                 None => break,
-                Some(Transmit::Frame(frame)) => {
-                    self.figures.frames_tx += 1;
-                    let length = frame.encoded_len();
-                    if length < LARGE_FRAME || self.server.config.trace.frames() {
-                        self.writer.put(length, |out| {
-                            let start = out.len();
-                            frame.encode(sid, out);
-                            self.server.config.trace.frame(Direction::Out, &out[start..]);
-                        });
-                    } else {
-                        self.writer.put_large(length, |out| frame.encode_head(sid, out));
+                Some(Transmit::Frame(frame)) => self.put(sid, &frame),
+                Some(Transmit::Acks { first, count }) => {
+                    for n in 0..count {
+                        self.put(sid, &Frame::Ack { ack: first.wrapping_add(n) });
                     }
                 }
                 Some(Transmit::Close(CloseReason { code, reason })) => self.writer.put_close(Some((code, &reason))),

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 use super::{End, FINAL_BINARY, blocks, mask};
 
 /// Room for message ends that an idle connection keeps.
-const SPARE_MESSAGES: usize = 16;
+const SPARE_MESSAGES: usize = 128;
 
 /// The writing half of a connection.
 ///

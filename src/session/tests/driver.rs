@@ -146,10 +146,11 @@ impl Driver {
                 self.polled.push(Transmit::Abort);
             }
             while let Some(transmit) = self.session.poll_transmit() {
-                let transmit = encoded(transmit);
-                self.check_transmit(&transmit);
-                self.polled.push(transmit.clone());
-                self.socket.push_back(transmit);
+                for transmit in encoded(transmit) {
+                    self.check_transmit(&transmit);
+                    self.polled.push(transmit.clone());
+                    self.socket.push_back(transmit);
+                }
             }
             // A chunk that goes out makes room for more.
             self.take_events();
@@ -283,15 +284,20 @@ pub(super) fn decode(bytes: &Bytes) -> Frame {
     frame
 }
 
-fn encoded(transmit: session::Transmit) -> Transmit {
+fn encoded(transmit: session::Transmit) -> Vec<Transmit> {
+    let encoded = |frame: Frame| {
+        let mut bytes = BytesMut::new();
+        frame.encode(SID, &mut bytes);
+        assert_eq!(bytes.len(), frame.encoded_len());
+        Transmit::Frame(bytes.freeze())
+    };
     match transmit {
-        session::Transmit::Frame(frame) => {
-            let mut bytes = BytesMut::new();
-            frame.encode(SID, &mut bytes);
-            assert_eq!(bytes.len(), frame.encoded_len());
-            Transmit::Frame(bytes.freeze())
+        session::Transmit::Frame(frame) => vec![encoded(frame)],
+        session::Transmit::Acks { first, count } => {
+            assert!((1..=64).contains(&count), "a run of {count} ACKs");
+            (0..count).map(|n| encoded(Frame::Ack { ack: first.wrapping_add(n) })).collect()
         }
-        session::Transmit::Close(reason) => Transmit::Close(reason),
+        session::Transmit::Close(reason) => vec![Transmit::Close(reason)],
     }
 }
 

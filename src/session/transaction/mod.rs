@@ -16,7 +16,7 @@ use incoming::{AllIncoming, Refusal};
 use outgoing::AllOutgoing;
 
 use super::acks::Tracked;
-use super::outbox;
+use super::outbox::{Outgoing, TxFrame};
 use super::receiving::WE_ERRED;
 use super::sending::close_reason;
 use super::state::PeerInfo;
@@ -128,11 +128,11 @@ impl Session {
             Frames::Untracked => None,
             Frames::Tracked(tracked) => Some(tracked),
         };
-        self.outbox.push_control(outbox::Outgoing::Transaction { frame, tracked });
+        self.outbox.push_control(Outgoing::Transaction(Box::new(TxFrame { frame, tracked })));
     }
 
     fn acknowledge(&mut self, ack: u32) {
-        self.outbox.push_control(outbox::Outgoing::ack(ack));
+        self.outbox.push_ack(ack);
     }
 }
 
