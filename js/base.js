@@ -126,7 +126,7 @@ export class CAMPBase {
     if (error !== undefined) return rejected(error);
     const session = this.#session;
     const server = session._server;
-    if (!server._shortOrders?.add(session._slot, text)) server._functions.sendUtf8(session._slot, text);
+    if (!server._textOrders?.add(session._slot, text)) server._functions.sendUtf8(session._slot, text);
     return session._sent();
   }
 

@@ -32,5 +32,5 @@ export function createNativeServer(options, wake) {
  * @property {() => Buffer} readBuffer the payload of the next large record, where it lies
  * @property {(slot: number) => void} verdict the hooks of the session's oldest held message have run
  * @property {() => void} flush hands over what was sent
- * @property {ArrayBuffer} [shortOrders] where `ShortOrders` writes; none where the engine takes no foreign memory
+ * @property {ArrayBuffer} [textOrders] where `TextOrders` writes; none where the engine takes no foreign memory
  */

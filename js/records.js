@@ -3,7 +3,7 @@
 import { SHORT, shortText } from "./short-text.js";
 import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
 
-/** Records read at once. A record is at most 4 KiB; larger payloads lie beside the log. */
+/** Records read at once. A record is at most 8 KiB; larger payloads lie beside the log. */
 const CHUNK = 64 * 1024;
 
 /** Chunks handed out before other work of the event loop gets its turn. */
@@ -146,7 +146,7 @@ export class Records {
           break;
         }
         case UTF8:
-          this.#session(slot)?._emit("message-utf8", chunk.utf8Slice(start, start + length));
+          this.#session(slot)?._emit("message-utf8", chunk.ucs2Slice(start, start + length));
           break;
         case BINARY:
           this.#session(slot)?._emit("message-binary", this.#view(start, length, bytes));
@@ -175,7 +175,6 @@ export class Records {
     const i = start >>> 2;
     const f = start >>> 3;
     switch (word & 0xff) {
-      case ASCII | LARGE:
       case UTF8 | LARGE: {
         const text = this.#native.readText();
         this.#session(slot)?._emit("message-utf8", text);
@@ -256,10 +255,11 @@ export class Records {
         this.#hookSet = word32(i);
         break;
       case HELD_ASCII:
-      case HELD_UTF8:
-        this.#held(slot, UTF8_MESSAGE, chunk.utf8Slice(start, start + length));
+        this.#held(slot, UTF8_MESSAGE, chunk.latin1Slice(start, start + length));
         break;
-      case HELD_ASCII | LARGE:
+      case HELD_UTF8:
+        this.#held(slot, UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
+        break;
       case HELD_UTF8 | LARGE:
         this.#held(slot, UTF8_MESSAGE, this.#native.readText());
         break;

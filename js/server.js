@@ -11,8 +11,8 @@ import { Peers } from "./peer.js";
 import { MORE, NOTHING, Records } from "./records.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
-import { ShortOrders } from "./short-text.js";
 import { prometheusText, serverStats } from "./stats.js";
+import { TextOrders } from "./text-orders.js";
 import { Validations } from "./validation.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
@@ -87,8 +87,8 @@ export class CAMPWebsocketServer extends EventEmitter {
     this._sendHooks = 0;
     /** @type {import("./native.js").NativeFunctions} */
     this._functions = /** @type {any} */ (this._native.functions());
-    const { shortOrders } = this._functions;
-    this._shortOrders = shortOrders && new ShortOrders(shortOrders);
+    const { textOrders } = this._functions;
+    this._textOrders = textOrders && new TextOrders(textOrders);
     this.#records = new Records(this._functions, {
       opened: (slot, sid, remote, token) => {
         const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote, "client");

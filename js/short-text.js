@@ -1,56 +1,8 @@
-// Short ASCII texts, read and written without a call out of JavaScript: that costs more than the text.
+// Short ASCII texts, read without a call out of JavaScript: that costs more than the text.
 const { fromCharCode } = String;
 
-/** Texts up to this length are short to read, and to write. */
+/** Texts up to this length are short. */
 export const SHORT = 24;
-const SHORT_TO_WRITE = 32;
-
-/** The kind of an order that sends a text; `src/node/orders.rs` has them all. */
-const UTF8 = 0;
-
-/** Bytes of an order before its payload. */
-const HEADER = 8;
-
-/** Orders to send short texts, in memory that the native side takes them from; its layout is in `src/node/short_orders.rs`. */
-export class ShortOrders {
-  #words;
-  #bytes;
-  #end;
-
-  /** @param {ArrayBuffer} memory */
-  constructor(memory) {
-    this.#words = new Uint32Array(memory);
-    this.#bytes = new Uint8Array(memory);
-    this.#end = memory.byteLength - HEADER - SHORT_TO_WRITE;
-  }
-
-  /**
-   * Adds the order to send `text`. False if it is not a short ASCII text, or there is no room.
-   *
-   * @param {number} slot
-   * @param {string} text
-   */
-  add(slot, text) {
-    const { length } = text;
-    const words = this.#words;
-    const used = /** @type {number} */ (words[0]);
-    const at = HEADER + used;
-    if (length > SHORT_TO_WRITE || at > this.#end) return false;
-    const bytes = this.#bytes;
-    const start = at + HEADER;
-    let all = 0;
-    for (let i = 0; i < length; i++) {
-      const unit = text.charCodeAt(i);
-      all |= unit;
-      bytes[start + i] = unit;
-    }
-    if (all > 127) return false;
-    words[at >>> 2] = slot;
-    words[(at >>> 2) + 1] = (length << 8) | UTF8;
-    words[0] = used + HEADER + ((length + 3) & ~3);
-    return true;
-  }
-}
 
 /**
  * The text of the ASCII characters in `b[i]` to `b[i + length - 1]`; `length` is at most {@link SHORT}.

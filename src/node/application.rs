@@ -52,7 +52,7 @@ impl JsApplication {
         if self.hook_set.replace(set) != set {
             self.log.put(slot, Kind::HookSet, |out| record::put_words(out, &[set]));
         }
-        self.log.put_bytes(slot, record::held_kind(&payload), bytes_of(payload));
+        self.log.put_payload(slot, record::held_kind(&payload), bytes_of(payload));
     }
 }
 
@@ -104,7 +104,7 @@ impl Application for JsApplication {
     #[inline]
     fn event(&self, slot: Slot, event: Event) {
         match event {
-            Event::Message(payload) => self.log.put_bytes(slot, record::data_kind(&payload), bytes_of(payload)),
+            Event::Message(payload) => self.log.put_payload(slot, record::data_kind(&payload), bytes_of(payload)),
             Event::Held(payload, hooks) => self.held(slot, payload, hooks),
             Event::Transaction(event) => transaction::log_event(&self.log, slot, event),
             other => {

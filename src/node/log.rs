@@ -154,6 +154,25 @@ impl LogWriter {
         self.commits.get() + u64::from(!self.staged.borrow().records.is_empty())
     }
 
+    /// Stages a message.
+    #[inline]
+    pub(super) fn put_payload(&self, slot: Slot, kind: Kind, payload: Bytes) {
+        if matches!(kind, Kind::Utf8 | Kind::HeldUtf8) && payload.len() < LARGE_FROM {
+            self.put_utf16(slot, kind, &payload);
+        } else {
+            self.put_bytes(slot, kind, payload);
+        }
+    }
+
+    #[inline(never)]
+    fn put_utf16(&self, slot: Slot, kind: Kind, text: &[u8]) {
+        let units = record::utf16(text);
+        let mut staged = self.staged.borrow_mut();
+        staged.records.extend_from_slice(&record::header(slot, kind, units.len() * 2, false));
+        staged.records.extend(units.iter().flat_map(|unit| unit.to_ne_bytes()));
+        staged.pad();
+    }
+
     /// Stages a record with a payload that is shared.
     #[inline]
     pub(super) fn put_bytes(&self, slot: Slot, kind: Kind, payload: Bytes) {

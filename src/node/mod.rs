@@ -14,5 +14,5 @@ mod peer;
 mod raw;
 mod record;
 mod server;
-mod short_orders;
+mod text_orders;
 mod transaction;

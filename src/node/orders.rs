@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::http;
 use super::peer;
 use super::server::lock;
-use super::short_orders::ShortOrders;
+use super::text_orders::TextOrders;
 use super::transaction;
 use crate::net::{Server, Slot, Target};
 use crate::protocol::Text;
@@ -85,17 +85,17 @@ pub(super) struct OrderWriter {
     queue: Arc<OrderQueue>,
     batch: RefCell<BytesMut>,
     /// Written by JavaScript since something was last added to the batch.
-    short: ShortOrders,
+    texts: TextOrders,
 }
 
 impl OrderWriter {
     pub(super) fn new(queue: Arc<OrderQueue>) -> Self {
-        OrderWriter { queue, batch: RefCell::new(BytesMut::new()), short: ShortOrders::new() }
+        OrderWriter { queue, batch: RefCell::new(BytesMut::new()), texts: TextOrders::new() }
     }
 
-    /// Where JavaScript writes short orders itself.
-    pub(super) fn short(&self) -> &ShortOrders {
-        &self.short
+    /// Where JavaScript writes orders itself.
+    pub(super) fn texts(&self) -> &TextOrders {
+        &self.texts
     }
 
     /// Adds an order with the given payload.
@@ -149,7 +149,7 @@ impl OrderWriter {
     #[inline]
     fn batch(&self) -> RefMut<'_, BytesMut> {
         let mut batch = self.batch.borrow_mut();
-        self.short.take(&mut batch);
+        self.texts.take(&mut batch);
         batch
     }
 
@@ -270,9 +270,9 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
     const CONNECT: u32 = OrderKind::Connect as u32;
     const ABANDON: u32 = OrderKind::Abandon as u32;
     match kind {
-        UTF8 => server.command(slot, Command::Send(Payload::Utf8(Text::lossy(payload)))),
+        UTF8 => server.command(slot, Command::Send(Payload::Utf8(Text::trusted(payload)))),
         BINARY => server.command(slot, Command::Send(Payload::Binary(payload))),
-        ERROR => server.command(slot, Command::Send(Payload::Error(Text::lossy(payload)))),
+        ERROR => server.command(slot, Command::Send(Payload::Error(Text::trusted(payload)))),
         PING => server.command(slot, Command::Ping),
         CLOSE => server.command(slot, Command::Close(lossy(&payload))),
         DESTROY => {

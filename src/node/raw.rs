@@ -12,6 +12,7 @@ use napi::{Env, JsValue, Result, check_status, sys};
 
 use super::log::LogReader;
 use super::orders::{OrderKind, OrderWriter};
+use super::record;
 use super::transaction;
 
 /// Room in which a text is tried before its length is asked for.
@@ -38,7 +39,7 @@ impl Ends {
 /// - `readText()`, `readBytes(buffer)`, `readBuffer()`: the payload of the next `LARGE` record
 /// - `verdict(slot)`: the hooks of the session's oldest held message have run
 /// - `flush()`: hands the orders over
-/// - `shortOrders`: see [`ShortOrders`](super::short_orders::ShortOrders)
+/// - `textOrders`: see [`TextOrders`](super::text_orders::TextOrders)
 pub(super) fn functions<'env>(env: &'env Env, ends: &Rc<Ends>) -> Result<Object<'env>> {
     let object = Object::new(env)?;
     let functions: [(&str, sys::napi_callback); 9] = [
@@ -55,7 +56,7 @@ pub(super) fn functions<'env>(env: &'env Env, ends: &Rc<Ends>) -> Result<Object<
     for (name, callback) in functions.into_iter().chain(transaction::FUNCTIONS) {
         add_function(env, &object, name, callback, ends.clone())?;
     }
-    ends.orders.short().share(env, &object)?;
+    ends.orders.texts().share(env, &object)?;
     Ok(object)
 }
 
@@ -192,15 +193,15 @@ unsafe extern "C" fn read_text(env: sys::napi_env, info: sys::napi_callback_info
     // SAFETY: called by Node-API with the data of `add_function`.
     let Some(([], ends)) = (unsafe { arguments(env, info) }) else { return fail(env) };
     let bytes = ends.log.next_large().unwrap_or_else(Bytes::new);
-    let (data, length) = (bytes.as_ptr().cast(), bytes.len() as isize);
     let mut value = ptr::null_mut();
-    // SAFETY: data and length are those of `bytes`. ASCII is valid in both encodings.
-    let status = unsafe {
-        if bytes.is_ascii() {
-            sys::napi_create_string_latin1(env, data, length, &mut value)
-        } else {
-            sys::napi_create_string_utf8(env, data, length, &mut value)
-        }
+    let status = if bytes.is_ascii() {
+        let (data, length) = (bytes.as_ptr().cast(), bytes.len() as isize);
+        // SAFETY: data and length are those of `bytes`.
+        unsafe { sys::napi_create_string_latin1(env, data, length, &mut value) }
+    } else {
+        let units = record::utf16(&bytes);
+        // SAFETY: data and length are those of `units`.
+        unsafe { sys::napi_create_string_utf16(env, units.as_ptr(), units.len() as isize, &mut value) }
     };
     if status == sys::Status::napi_ok { value } else { fail(env) }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 /// UTF-8 text over shared bytes, checked once when made (PROTOCOL section 1). Cloning is cheap.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Text(
-    /// Valid UTF-8: `new` checks it, the other constructors start from `str`.
+    /// Valid UTF-8: `new` checks it, `trusted` is told so, the other constructors start from `str`.
     Bytes,
 );
 
@@ -34,16 +34,11 @@ impl Text {
         }
     }
 
-    /// Takes the bytes as text; what is not UTF-8 in them is replaced by U+FFFD, in a copy.
+    /// Takes bytes of which it is known that they are UTF-8, as those that an engine has just encoded. They are
+    /// not checked; if they were something else, the peer would refuse them.
     #[inline]
-    pub fn lossy(bytes: Bytes) -> Self {
-        if bytes.is_ascii() {
-            return Self(bytes);
-        }
-        match std::str::from_utf8(&bytes) {
-            Ok(_) => Self(bytes),
-            Err(_) => Self::from(String::from_utf8_lossy(&bytes).into_owned()),
-        }
+    pub fn trusted(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 
     /// The UTF-8 bytes.
@@ -142,13 +137,6 @@ mod tests {
             assert_eq!(fault, NotUtf8 { valid_up_to: ascii });
         }
         assert_eq!(NotUtf8 { valid_up_to: 5 }.to_string(), "not UTF-8 from byte 5");
-    }
-
-    #[test]
-    fn lossy_text_is_kept_where_it_is_valid_and_mended_where_not() {
-        let valid = Bytes::from("né".repeat(40));
-        assert_eq!(Text::lossy(valid.clone()).as_bytes().as_ptr(), valid.as_ptr());
-        assert_eq!(Text::lossy(Bytes::from_static(b"a\xffb")), Text::from("a\u{fffd}b"));
     }
 
     #[test]

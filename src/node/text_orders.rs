@@ -1,4 +1,5 @@
-//! Memory in which JavaScript itself writes the orders to send short texts: a call costs more than they do.
+//! Memory in which JavaScript itself writes the orders to send texts: the engine's own encoder is faster than that
+//! of Node-API, and for a short text a call costs more than the text.
 //!
 //! `[bytes of orders u32][unused u32]`, then orders as [`orders`](super::orders) has them.
 
@@ -14,18 +15,18 @@ use napi::{Env, JsValue, Result, check_status, sys};
 use super::raw::set_property;
 
 /// Words of the memory.
-const WORDS: usize = 4096;
+const WORDS: usize = 64 << 10;
 
 /// Words before the orders.
 const HEAD: usize = 2;
 
 /// The memory, shared with an ArrayBuffer of the same thread.
 #[derive(Clone)]
-pub(super) struct ShortOrders(Rc<[Cell<u32>; WORDS]>);
+pub(super) struct TextOrders(Rc<[Cell<u32>]>);
 
-impl ShortOrders {
+impl TextOrders {
     pub(super) fn new() -> Self {
-        ShortOrders(Rc::new([const { Cell::new(0) }; WORDS]))
+        TextOrders(vec![Cell::new(0); WORDS].into())
     }
 
     /// Moves what JavaScript has written into `batch`.
@@ -42,7 +43,7 @@ impl ShortOrders {
         batch.put_slice(orders);
     }
 
-    /// Sets `object.shortOrders` to the memory, where the engine takes foreign memory.
+    /// Sets `object.textOrders` to the memory, where the engine takes foreign memory.
     pub(super) fn share(&self, env: &Env, object: &Object) -> Result<()> {
         let shared = Box::new(self.clone());
         let data = shared.0.as_ptr().cast_mut().cast::<c_void>();
@@ -61,11 +62,11 @@ impl ShortOrders {
                 check_status!(status)
             };
         }
-        set_property(env, object.raw(), "shortOrders", value)
+        set_property(env, object.raw(), "textOrders", value)
     }
 }
 
 unsafe extern "C" fn release(_: sys::napi_env, _: *mut c_void, hint: *mut c_void) {
     // SAFETY: `hint` is the box that `share` gave to this finalizer, called once.
-    drop(unsafe { Box::from_raw(hint.cast::<ShortOrders>()) });
+    drop(unsafe { Box::from_raw(hint.cast::<TextOrders>()) });
 }
