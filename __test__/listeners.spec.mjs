@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Child } from "./support/child.mjs";
 import { Peer } from "./support/peer.mjs";
-import { openSession, startServer } from "./support/server.mjs";
+import { openPair, openSession, startServer } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
 import { eventually, once } from "./support/wait.mjs";
 
@@ -39,6 +39,65 @@ test("a listener whose promise rejects is reported the same way", async (t) => {
   await eventually(() => running.listenerErrors.length === 5);
   assert.deepEqual(take(running), Array.from({ length: 5 }, () => ["later", "message-binary", peer.sid]));
   assert.equal(count, 5);
+});
+
+test("the promise of a send that a listener returns is reported if it is rejected, whichever way it is returned", async (t) => {
+  const running = await startServer(t, { ackTimeoutMs: 200, keepAliveIntervalMs: 300 });
+  const { session, peer } = await openSession(running, { autoAck: false });
+  const earlier = session.base.SendUTF8("earlier");
+  session.on("message-utf8", (text) => session.base.SendUTF8(text));
+  session.on("message-utf8", async (text) => session.base.SendUTF8(text));
+  session.on("message-utf8", () => earlier);
+  session.on("message-binary", (data) => session.base.SendBinary(data));
+  session.on("message-error", (text) => void session.base.SendError(text));
+  for (let i = 0; i < 40; i++) peer.sendBinary([i]);
+  peer.sendText("a");
+  peer.sendError("not returned, not reported");
+  await eventually(() => running.listenerErrors.length === 43);
+  const reports = running.listenerErrors.splice(0);
+  assert.ok(reports.every(([error]) => error.code === "ERR_CAMP_ACK_TIMEOUT"));
+  assert.ok(reports.every(([, , about]) => about === session));
+  assert.equal(reports.filter(([, event]) => event === "message-binary").length, 40);
+  assert.equal(reports.filter(([, event]) => event === "message-utf8").length, 3);
+});
+
+test("of several listeners each is called, in order, whatever the others do", async (t) => {
+  const running = await startServer(t);
+  const { session, peer } = await openSession(running);
+  const called = [];
+  session.on("message-utf8", () => called.push("on"));
+  session.once("message-utf8", function (...args) {
+    called.push("once");
+    assert.deepEqual([this, args], [session, ["x"]]);
+  });
+  session.on("message-utf8", () => {
+    called.push("throws");
+    throw new Error("boom");
+  });
+  session.prependListener("message-utf8", () => called.push("first"));
+  session.on("message-utf8", () => called.push("last"));
+  peer.sendText("x");
+  peer.sendText("x");
+  await eventually(() => called.length === 9);
+  assert.deepEqual(called, ["first", "on", "once", "throws", "last", "first", "on", "throws", "last"]);
+  await eventually(() => running.listenerErrors.length === 2);
+  assert.deepEqual(take(running).map(([message]) => message), ["boom", "boom"]);
+});
+
+test("whoever replaces a session's emit sees every event", async (t) => {
+  const seen = [];
+  const { peer } = await openPair(t, { onSession: (session) => {
+    const { emit } = session;
+    session.emit = function (event, ...args) {
+      seen.push(event);
+      return emit.call(this, event, ...args);
+    };
+  } });
+  peer.sendText("a");
+  peer.sendBinary([1]);
+  peer.sendError("e");
+  await eventually(() => seen.length === 4);
+  assert.deepEqual(seen, ["connected", "message-utf8", "message-binary", "message-error"]);
 });
 
 test("every event's listeners are guarded: session, connected, messages, statistics, closed", async (t) => {

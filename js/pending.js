@@ -16,6 +16,22 @@ function capture(resolve) {
 
 function ignore() {}
 
+/** The promise made last, and what it is one of. @type {Promise<void> | undefined} */
+let lastPromise;
+/** @type {PendingSends | undefined} */
+let lastPending;
+
+/**
+ * Has a rejection of `promise` reported, without a reaction of its own, if it is that of the send made last. False:
+ * it is another.
+ *
+ * @param {unknown} promise
+ * @param {(error: unknown) => void} report
+ */
+export function reportRejection(promise, report) {
+  return promise === lastPromise && lastPending !== undefined && lastPending.reportLast(report);
+}
+
 /**
  * Promises by token: 0, 1, 2, … in the order of the sends, wrapping at 2^32 as the native side
  * counts them. They lie in a ring, the token's low bits being the index.
@@ -25,6 +41,8 @@ export class PendingSends {
   #promises = new Array(CAPACITY);
   /** Undefined only before its first use. To reject, they are given a rejected promise. @type {any[]} */
   #resolvers = new Array(CAPACITY);
+  /** Who is told of a rejection, beside the promise. @type {(((error: unknown) => void) | undefined)[]} */
+  #reports = new Array(CAPACITY);
   #mask = CAPACITY - 1;
   /** The oldest token that may be unsettled. */
   #first = 0;
@@ -37,8 +55,23 @@ export class PendingSends {
     const promise = new Promise(capture);
     this.#promises[index] = promise;
     this.#resolvers[index] = lastResolve;
+    this.#reports[index] = undefined;
     this.#next = (this.#next + 1) >>> 0;
+    lastPromise = promise;
+    lastPending = this;
     return promise;
+  }
+
+  /**
+   * Has a rejection of the promise made last reported. False if it is settled.
+   *
+   * @param {(error: unknown) => void} report
+   */
+  reportLast(report) {
+    const index = (this.#next - 1) & this.#mask;
+    if (this.#promises[index] === undefined) return false;
+    this.#reports[index] = report;
+    return true;
   }
 
   /**
@@ -68,7 +101,7 @@ export class PendingSends {
       const promise = this.#promises[index];
       if (promise === undefined) continue;
       this.#promises[index] = undefined;
-      promise.catch(ignore);
+      promise.catch(this.#reports[index] ?? ignore);
       this.#resolvers[index](Promise.reject(error));
     }
   }
@@ -105,7 +138,7 @@ export class PendingSends {
     const fate = this.#promises[from];
     if (promise === undefined || fate === undefined) return;
     this.#promises[to] = undefined;
-    promise.catch(ignore);
+    promise.catch(this.#reports[to] ?? ignore);
     this.#resolvers[to](fate);
   }
 
@@ -119,13 +152,16 @@ export class PendingSends {
     const mask = this.#mask * 2 + 1;
     const promises = new Array(mask + 1);
     const resolvers = new Array(mask + 1);
+    const reports = new Array(mask + 1);
     for (let i = 0; i < used; i++) {
       const token = (this.#first + i) >>> 0;
       promises[token & mask] = this.#promises[token & this.#mask];
       resolvers[token & mask] = this.#resolvers[token & this.#mask];
+      reports[token & mask] = this.#reports[token & this.#mask];
     }
     this.#promises = promises;
     this.#resolvers = resolvers;
+    this.#reports = reports;
     this.#mask = mask;
   }
 }

@@ -2,8 +2,6 @@
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 
-const EVENTS = ["message-utf8", "message-binary", "message-error"];
-
 /** @typedef {{ set: number, kind: number, box: { value: any } }} Entry */
 
 /**
@@ -59,7 +57,7 @@ export class ReceiveQueue {
       if (session._closed) return;
       session._server._functions.verdict(session._slot);
       session._server._schedule();
-      if (passed) session._emit(/** @type {string} */ (EVENTS[kind]), box.value);
+      if (passed) session._message(kind, box.value);
       this.#pump();
     });
   }

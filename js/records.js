@@ -142,17 +142,17 @@ export class Records {
       switch (word & 0xff) {
         case ASCII: {
           const text = length <= SHORT ? shortText(chunk, start, length) : chunk.latin1Slice(start, start + length);
-          this.#session(slot)?._emit("message-utf8", text);
+          this.#session(slot)?._message(UTF8_MESSAGE, text);
           break;
         }
         case UTF8:
-          this.#session(slot)?._emit("message-utf8", chunk.ucs2Slice(start, start + length));
+          this.#session(slot)?._message(UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
           break;
         case BINARY:
-          this.#session(slot)?._emit("message-binary", this.#view(start, length, bytes));
+          this.#session(slot)?._message(BINARY_MESSAGE, this.#view(start, length, bytes));
           break;
         case ERROR:
-          this.#session(slot)?._emit("message-error", chunk.utf8Slice(start, start + length));
+          this.#session(slot)?._message(ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
           break;
         case SETTLED: {
           const i = start >>> 2;
@@ -177,17 +177,17 @@ export class Records {
     switch (word & 0xff) {
       case UTF8 | LARGE: {
         const text = this.#native.readText();
-        this.#session(slot)?._emit("message-utf8", text);
+        this.#session(slot)?._message(UTF8_MESSAGE, text);
         break;
       }
       case BINARY | LARGE: {
         const data = this.#largeBytes(length);
-        this.#session(slot)?._emit("message-binary", data);
+        this.#session(slot)?._message(BINARY_MESSAGE, data);
         break;
       }
       case ERROR | LARGE: {
         const text = this.#native.readText();
-        this.#session(slot)?._emit("message-error", text);
+        this.#session(slot)?._message(ERROR_MESSAGE, text);
         break;
       }
       case JOINED:

@@ -3,6 +3,7 @@ import { EventEmitter } from "node:events";
 import { CAMPBase } from "./base.js";
 import { closedChannel, droppedChannel } from "./diagnostics.js";
 import { ackTimeout, dropped, sessionClosed, transactionOver } from "./errors.js";
+import { Listeners } from "./listeners.js";
 import { PendingSends } from "./pending.js";
 import { CAMPTransaction } from "./transaction.js";
 import { ReceiveQueue } from "./receive-queue.js";
@@ -39,6 +40,8 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   #closing;
   /** @type {ReceiveQueue | undefined} */
   #receiving;
+  /** @type {Listeners | undefined} */
+  #listeners;
   #token;
   #type;
   /** Final figures, once closed. */
@@ -211,6 +214,17 @@ export class CAMPServerWebsocketSession extends EventEmitter {
    */
   _held(set, kind, message) {
     (this.#receiving ??= new ReceiveQueue(this)).add(set, kind, message);
+  }
+
+  /**
+   * Hands a message to the listeners of its kind.
+   *
+   * @internal
+   * @param {number} kind
+   * @param {string | Buffer} message
+   */
+  _message(kind, message) {
+    (this.#listeners ??= new Listeners(this)).call(kind, message);
   }
 
   /** @internal The promise of what was just sent. */
