@@ -149,7 +149,10 @@ test("optimize_memory drops where its caps say: 256 frames", async (t) => {
   await stall(session, peer);
   // The stall's last message is smaller than this high watermark: one more of 256 KiB closes the way.
   session.base.SendBinary(Buffer.alloc(256 * KIB));
+  let drops = 0;
+  session.on("dropped", () => drops++);
   const sends = range(0, 400).map((i) => session.base.SendBinary(numbered(i, 100)));
+  await eventually(() => drops >= 400 - 256);
   peer.resumeReading();
   const fates = await outcomes(sends);
   const arrived = arrivedNumbers(peer);

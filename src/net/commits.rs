@@ -33,11 +33,18 @@ impl Commits {
         Commits { app, shared }
     }
 
-    /// Events were staged; they are passed on after those of the sessions that wait for their turn.
-    pub(super) fn soon(&self) {
+    /// Passes on what was staged if it is much.
+    #[inline]
+    pub(super) fn early(&self) {
         if self.app.staged() >= EARLY {
             self.app.commit();
-        } else if !self.shared.due.replace(true) {
+        }
+    }
+
+    /// Events were staged; they are passed on after those of the sessions that wait for their turn.
+    pub(super) fn soon(&self) {
+        self.early();
+        if self.app.staged() > 0 && !self.shared.due.replace(true) {
             self.shared.wanted.notify_one();
         }
     }

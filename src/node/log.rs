@@ -14,6 +14,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status};
 
 use super::record::{self, Kind, LARGE, LARGE_FROM};
+use super::server::lock;
 use crate::net::Slot;
 
 /// Calls JavaScript to take the log. While it exists it keeps the process alive, unless told otherwise.
@@ -22,9 +23,18 @@ pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false>;
 /// Committed bytes at which no session reads on until JavaScript has taken them.
 const FULL: usize = 64 << 20;
 
+/// Records lie in pieces of about this many bytes.
+const PIECE: usize = 32 << 10;
+
+/// Pieces whose memory is used again, unless one has grown beyond twice its size.
+const SPARE_PIECES: usize = 8;
+
 /// The shared part.
 pub(super) struct Log {
     committed: Mutex<Committed>,
+    /// `None` once the server is disposed of. A lock of its own: JavaScript may run, and take what was committed,
+    /// before the call that wakes it has returned.
+    wake: Mutex<Option<Wake>>,
     /// How often JavaScript has taken the log.
     taken: AtomicU64,
     /// Bytes committed and not taken.
@@ -37,25 +47,39 @@ pub(super) struct Log {
 
 struct Committed {
     batch: Batch,
+    /// Bytes of its records.
+    bytes: usize,
+    /// Empty ones.
+    spare: Vec<Vec<u8>>,
     /// Commits so far.
     number: u64,
     /// Sessions that wait for the log to be taken.
     waiting: Vec<Waker>,
     /// Whether JavaScript has been woken, or is busy with what it took.
     awake: bool,
-    /// `None` once the server is disposed of.
-    wake: Option<Wake>,
 }
 
 /// Records, and the payloads kept beside them.
 #[derive(Default)]
 struct Batch {
-    records: Vec<u8>,
+    /// Whole records, none of the pieces empty.
+    pieces: VecDeque<Vec<u8>>,
     large: VecDeque<Bytes>,
     /// Sum of `large`, while it grows.
     large_bytes: usize,
-    /// Where the records end behind which a read stops, in order.
-    stops: VecDeque<usize>,
+    /// Where the records end behind which a read stops, in order, as positions among all bytes ever.
+    stops: VecDeque<u64>,
+}
+
+/// What is to be committed.
+#[derive(Default)]
+struct Staged {
+    records: Vec<u8>,
+    large: VecDeque<Bytes>,
+    large_bytes: usize,
+    stops: VecDeque<u64>,
+    /// Position of the first record.
+    position: u64,
 }
 
 impl Log {
@@ -63,11 +87,13 @@ impl Log {
         Arc::new(Log {
             committed: Mutex::new(Committed {
                 batch: Batch::default(),
+                bytes: 0,
+                spare: Vec::new(),
                 number: 0,
                 waiting: Vec::new(),
                 awake: false,
-                wake: Some(wake),
             }),
+            wake: Mutex::new(Some(wake)),
             taken: AtomicU64::new(0),
             size: AtomicUsize::new(0),
             answered: AtomicU64::new(0),
@@ -113,7 +139,7 @@ impl Log {
     // function that counts at times and at times does not.
     #[allow(deprecated)]
     pub(super) fn hold_process(&self, env: &Env, held: bool) -> napi::Result<()> {
-        match self.lock().wake.as_mut() {
+        match lock(&self.wake).as_mut() {
             Some(wake) if held => wake.refer(env),
             Some(wake) => wake.unref(env),
             None => Ok(()),
@@ -122,19 +148,18 @@ impl Log {
 
     /// Lets go of JavaScript: no wake follows, and the process may end.
     pub(super) fn dispose(&self) {
-        self.lock().wake = None;
+        *lock(&self.wake) = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, Committed> {
-        // Nothing that runs under the lock can panic halfway through a change.
-        self.committed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.committed)
     }
 }
 
 /// The I/O thread's end.
 pub(super) struct LogWriter {
     log: Arc<Log>,
-    staged: RefCell<Batch>,
+    staged: RefCell<Staged>,
     /// Commits so far.
     commits: Cell<u64>,
 }
@@ -211,7 +236,7 @@ impl LogWriter {
     /// loop before it gets what follows.
     pub(super) fn stop_reading(&self) {
         let mut staged = self.staged.borrow_mut();
-        let end = staged.records.len();
+        let end = staged.position + staged.records.len() as u64;
         staged.stops.push_back(end);
     }
 
@@ -222,23 +247,25 @@ impl LogWriter {
             return;
         }
         self.commits.set(self.commits.get() + 1);
+        staged.position += staged.records.len() as u64;
         let mut committed = self.log.lock();
-        let Committed { batch, number, awake, wake, .. } = &mut *committed;
+        let Committed { batch, bytes, spare, number, awake, .. } = &mut *committed;
         *number = self.commits.get();
-        let before = batch.records.len();
-        batch.stops.extend(staged.stops.drain(..).map(|end| before + end));
-        if batch.records.is_empty() {
-            std::mem::swap(&mut batch.records, &mut staged.records);
-        } else {
-            batch.records.extend_from_slice(&staged.records);
+        *bytes += staged.records.len();
+        match batch.pieces.back_mut() {
+            Some(last) if last.len() + staged.records.len() <= PIECE => last.append(&mut staged.records),
+            _ => {
+                let empty = spare.pop().unwrap_or_default();
+                batch.pieces.push_back(std::mem::replace(&mut staged.records, empty));
+            }
         }
-        staged.records.clear();
+        batch.stops.append(&mut staged.stops);
         batch.large_bytes += std::mem::take(&mut staged.large_bytes);
         batch.large.append(&mut staged.large);
-        self.log.size.store(batch.records.len() + batch.large_bytes, Ordering::Relaxed);
-        if !std::mem::replace(awake, true)
-            && let Some(wake) = wake
-        {
+        self.log.size.store(*bytes + batch.large_bytes, Ordering::Relaxed);
+        let was_awake = std::mem::replace(awake, true);
+        drop(committed);
+        if !was_awake && let Some(wake) = lock(&self.log.wake).as_ref() {
             // A closing environment takes nothing any more; its sessions end with it.
             let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }
@@ -255,8 +282,11 @@ pub(super) struct LogReader {
 #[derive(Default)]
 struct Reading {
     batch: Batch,
-    /// Where the next record begins.
+    /// Where the next record begins in the first piece, and among all bytes ever.
     at: usize,
+    position: u64,
+    /// Pieces that were handed out.
+    done: Vec<Vec<u8>>,
     /// The last commit in the batch, and in the one before.
     number: u64,
     before: u64,
@@ -274,17 +304,21 @@ impl LogReader {
         if reading.is_handed_out() {
             self.take(&mut reading, stays);
         }
-        let Reading { batch, at, .. } = &mut *reading;
-        let stop = batch.stops.pop_front();
-        let end = stop.unwrap_or(batch.records.len());
-        let records = &batch.records[*at..end];
+        let Reading { batch, at, position, done, .. } = &mut *reading;
+        let Some(piece) = batch.pieces.front() else { return 0 };
+        let left = &piece[*at..];
+        let until_stop = batch.stops.front().map_or(left.len(), |stop| left.len().min((stop - *position) as usize));
+        let records = &left[..until_stop];
         let length = if records.len() <= out.len() { records.len() } else { whole_records(records, out.len()) };
         out[..length].copy_from_slice(&records[..length]);
         *at += length;
-        if let Some(stop) = stop
-            && *at < stop
-        {
-            batch.stops.push_front(stop);
+        *position += length as u64;
+        if *at == piece.len() {
+            *at = 0;
+            done.extend(batch.pieces.pop_front());
+        }
+        if batch.stops.front() == Some(position) {
+            batch.stops.pop_front();
         }
         length
     }
@@ -309,18 +343,17 @@ impl LogReader {
     }
 
     fn take(&self, reading: &mut Reading, stays: bool) {
-        reading.at = 0;
-        reading.batch.records.clear();
-        reading.batch.records.shrink_to(1 << 20);
         let mut committed = self.log.lock();
-        std::mem::swap(&mut committed.batch.records, &mut reading.batch.records);
+        std::mem::swap(&mut committed.batch.pieces, &mut reading.batch.pieces);
         std::mem::swap(&mut committed.batch.stops, &mut reading.batch.stops);
+        committed.take_back(&mut reading.done);
         reading.batch.large.append(&mut committed.batch.large);
         reading.before = std::mem::replace(&mut reading.number, committed.number);
         committed.batch.large_bytes = 0;
+        committed.bytes = 0;
         self.log.size.store(0, Ordering::Relaxed);
         self.log.taken.fetch_add(1, Ordering::Release);
-        committed.awake = stays || !reading.batch.records.is_empty();
+        committed.awake = stays || !reading.is_handed_out();
         let waiting = std::mem::take(&mut committed.waiting);
         drop(committed);
         for waker in waiting {
@@ -331,11 +364,23 @@ impl LogReader {
 
 impl Reading {
     fn is_handed_out(&self) -> bool {
-        self.at == self.batch.records.len()
+        self.batch.pieces.is_empty()
     }
 }
 
-impl Batch {
+impl Committed {
+    /// Keeps the memory of pieces that were handed out, as far as it is likely to be wanted.
+    fn take_back(&mut self, done: &mut Vec<Vec<u8>>) {
+        for mut piece in done.drain(..) {
+            if self.spare.len() < SPARE_PIECES && piece.capacity() <= 2 * PIECE {
+                piece.clear();
+                self.spare.push(piece);
+            }
+        }
+    }
+}
+
+impl Staged {
     #[inline]
     fn pad(&mut self) {
         let padded = self.records.len().next_multiple_of(8);

@@ -27,6 +27,9 @@ const BATCH: usize = 64 << 10;
 /// Orders of this many bytes are handed over at once, before JavaScript yields.
 const EAGER: usize = 256 << 10;
 
+/// Batches whose memory is used again: as many as are usually on their way.
+const SPARE_BATCHES: usize = 4;
+
 const HEADER: usize = 8;
 
 /// What an order wants.
@@ -84,13 +87,15 @@ pub(super) struct OrderQueue {
 pub(super) struct OrderWriter {
     queue: Arc<OrderQueue>,
     batch: RefCell<BytesMut>,
+    /// The batches before, the oldest first. Their memory is there again once nothing of them waits.
+    spare: RefCell<Vec<BytesMut>>,
     /// Written by JavaScript since something was last added to the batch.
     texts: TextOrders,
 }
 
 impl OrderWriter {
     pub(super) fn new(queue: Arc<OrderQueue>) -> Self {
-        OrderWriter { queue, batch: RefCell::new(BytesMut::new()), texts: TextOrders::new() }
+        OrderWriter { queue, batch: RefCell::default(), spare: RefCell::default(), texts: TextOrders::new() }
     }
 
     /// Where JavaScript writes orders itself.
@@ -108,7 +113,7 @@ impl OrderWriter {
     pub(super) fn put_parts(&self, slot: Slot, kind: OrderKind, parts: &[&[u8]]) {
         let mut batch = self.batch();
         let length = parts.iter().map(|part| part.len()).sum();
-        make_room(&mut batch, length);
+        self.make_room(&mut batch, HEADER + length);
         batch.put_slice(&header(slot, kind, length));
         for part in parts {
             batch.put_slice(part);
@@ -132,7 +137,7 @@ impl OrderWriter {
         fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
     ) -> Result<(), E> {
         let mut batch = self.batch();
-        make_room(&mut batch, room);
+        self.make_room(&mut batch, HEADER + room);
         let start = batch.len();
         let payload = start + HEADER;
         let length = fill(&mut batch.spare_capacity_mut()[HEADER..])?;
@@ -149,8 +154,39 @@ impl OrderWriter {
     #[inline]
     fn batch(&self) -> RefMut<'_, BytesMut> {
         let mut batch = self.batch.borrow_mut();
-        self.texts.take(&mut batch);
+        let texts = self.texts.written();
+        if texts > 0 {
+            self.make_room(&mut batch, texts);
+            self.texts.take(&mut batch);
+        }
         batch
+    }
+
+    /// Room for `bytes` more, within the batch or by handing it over and beginning another.
+    #[inline]
+    fn make_room(&self, batch: &mut BytesMut, bytes: usize) {
+        if batch.capacity() - batch.len() < bytes {
+            self.begin_batch(batch, bytes);
+        }
+    }
+
+    #[cold]
+    fn begin_batch(&self, batch: &mut BytesMut, bytes: usize) {
+        if !batch.is_empty() {
+            lock(&self.queue.batches).push(batch.split().freeze());
+            self.queue.posted.notify_one();
+        }
+        let mut spare = self.spare.borrow_mut();
+        spare.push(std::mem::take(batch));
+        // What was used last is likelier to be in the processor's cache.
+        let free = spare.iter_mut().rposition(|spare| spare.try_reclaim(bytes));
+        *batch = match free.map(|free| spare.remove(free)) {
+            Some(batch) if batch.capacity() <= 2 * BATCH => batch,
+            _ => BytesMut::with_capacity(bytes.max(BATCH)),
+        };
+        if spare.len() > SPARE_BATCHES {
+            spare.remove(0);
+        }
     }
 
     #[inline]
@@ -178,13 +214,6 @@ impl OrderWriter {
         if then() || any {
             self.queue.posted.notify_one();
         }
-    }
-}
-
-#[inline]
-fn make_room(batch: &mut BytesMut, payload: usize) {
-    if batch.capacity() - batch.len() < HEADER + payload {
-        batch.reserve((HEADER + payload).max(BATCH));
     }
 }
 

@@ -29,13 +29,16 @@ impl TextOrders {
         TextOrders(vec![Cell::new(0); WORDS].into())
     }
 
+    /// Bytes that JavaScript has written.
+    #[inline]
+    pub(super) fn written(&self) -> usize {
+        self.0[0].get() as usize
+    }
+
     /// Moves what JavaScript has written into `batch`.
     #[inline]
     pub(super) fn take(&self, batch: &mut BytesMut) {
         let bytes = self.0[0].replace(0) as usize;
-        if bytes == 0 {
-            return;
-        }
         let words = &self.0[HEAD..];
         let words = &words[..words.len().min(bytes / 4)];
         // SAFETY: the words are initialised, belong to this thread, and nobody writes them while they are borrowed.

@@ -269,6 +269,7 @@ impl Driver {
             }
             any = true;
             app.event(self.slot, event);
+            server.commits.early();
         }
         self.count();
         if any {
