@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 
 use super::sessions::Mailbox;
 
-/// How long an ACK waits at most; the runtime's timer rounds it up to its next millisecond.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// How long an ACK waits at most. Much shorter, and every sleep of the thread would have to set the machine's
+/// timer anew, which under a hypervisor takes longer than a message.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The sessions that wait, until dropped.
 pub(super) struct Answers {
@@ -24,6 +25,8 @@ struct Shared {
     waiting: RefCell<VecDeque<Waiting>>,
     /// Notified when somebody waits after nobody did.
     first: Notify,
+    /// The last commit that was waited for in vain.
+    late: Cell<u64>,
     over: Cell<bool>,
 }
 
@@ -43,6 +46,13 @@ impl Answers {
         Answers { shared }
     }
 
+    /// Whether waiting is worth while for an application that has answered up to this commit: not while one is
+    /// overdue.
+    #[inline]
+    pub(super) fn expects(&self, answered: u64) -> bool {
+        answered >= self.shared.late.get()
+    }
+
     /// The session of `mailbox` waits until the events of `commit` are answered.
     pub(super) fn wait(&self, mailbox: &Rc<Mailbox>, commit: u64, now: Instant) {
         let mut waiting = self.shared.waiting.borrow_mut();
@@ -54,7 +64,8 @@ impl Answers {
 
     /// The events of `commit`, and of those before it, are answered. True if somebody waits on.
     pub(super) fn release(&self, commit: u64) -> bool {
-        self.shared.release(|waiting| waiting.commit <= commit)
+        self.shared.release(|waiting| waiting.commit <= commit);
+        !self.shared.waiting.borrow().is_empty()
     }
 }
 
@@ -66,14 +77,17 @@ impl Drop for Answers {
 }
 
 impl Shared {
-    fn release(&self, is_due: impl Fn(&Waiting) -> bool) -> bool {
+    /// Gives the last commit of those released.
+    fn release(&self, is_due: impl Fn(&Waiting) -> bool) -> Option<u64> {
         let mut waiting = self.waiting.borrow_mut();
+        let mut last = None;
         while waiting.front().is_some_and(&is_due) {
             if let Some(session) = waiting.pop_front() {
                 session.mailbox.release(session.serial);
+                last = Some(session.commit);
             }
         }
-        !waiting.is_empty()
+        last
     }
 
     async fn run(self: Rc<Self>) {
@@ -84,7 +98,9 @@ impl Shared {
                 None => self.first.notified().await,
             }
             let now = Instant::now();
-            self.release(|session| session.since + PATIENCE <= now);
+            if let Some(late) = self.release(|session| session.since + PATIENCE <= now) {
+                self.late.set(late);
+            }
         }
     }
 }

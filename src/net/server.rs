@@ -300,6 +300,12 @@ impl Server {
         }
     }
 
+    /// Whether the application can be expected to answer within a moment.
+    #[inline]
+    pub(super) fn expects_answer(&self) -> bool {
+        self.answers.expects(self.app.answered())
+    }
+
     /// The session of `mailbox`, whose events were just staged, waits until they are answered.
     pub(super) fn wait_for_answer(&self, mailbox: &Rc<Mailbox>, now: Instant) {
         self.answers.wait(mailbox, self.app.commit_number(), now);

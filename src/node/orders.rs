@@ -265,7 +265,10 @@ impl OrderQueue {
                 self.carry_out(&server, batch);
             }
             server.answered(answered);
-            tokio::task::yield_now().await;
+            if !lock(&self.batches).is_empty() {
+                // The sessions first have their turn.
+                tokio::task::yield_now().await;
+            }
         }
     }
 

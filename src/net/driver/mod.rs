@@ -176,7 +176,7 @@ impl Driver {
     fn waits_for_answer(&mut self, ordered: bool, delivered: bool, now: Instant) -> bool {
         let may_wait = !ordered
             && !self.mailbox.is_released()
-            && (delivered || self.waits)
+            && (self.waits || (delivered && self.server.expects_answer()))
             && self.stage == Stage::Open
             && self.session.owes_only_acks();
         if may_wait && !self.waits {
