@@ -12,6 +12,9 @@ const TURN = 8;
 /** Payloads from this size on are not copied: below it, a finalizer costs more. */
 const ADOPTED_FROM = 32 * 1024;
 
+/** Adopted bytes after which the engine is reminded of them. */
+const REMINDER = 1024 * 1024;
+
 const LARGE = 0x80;
 
 const ASCII = 0;
@@ -99,6 +102,8 @@ export class Records {
   #copy;
   /** The number of the hooks that the held messages meet. */
   #hookSet = 0;
+  /** Bytes adopted since the last reminder. */
+  #adopted = 0;
 
   /**
    * @param {NativeFunctions} native
@@ -436,7 +441,16 @@ export class Records {
 
   /** @param {number} length */
   #largeBytes(length) {
-    if (length >= ADOPTED_FROM) return this.#native.readBuffer();
+    if (length >= ADOPTED_FROM) {
+      this.#adopted += length;
+      if (this.#adopted >= REMINDER) {
+        this.#adopted = 0;
+        // V8 sees to its young buffers only where it makes one itself. Else those adopted are left for a collection
+        // of the whole heap, one for every few dozen MiB.
+        void new ArrayBuffer(1);
+      }
+      return this.#native.readBuffer();
+    }
     const data = Buffer.allocUnsafeSlow(length);
     this.#native.readBytes(data);
     return data;

@@ -31,6 +31,10 @@ use super::websocket::{End, Reader, Writer};
 use crate::protocol::MAX_FRAME;
 use crate::session::{Command, Event, Input, Outcome, Role, Session, TxEvent};
 
+/// Bytes of transactions that are passed on at once while the socket has more: waking the application for each
+/// batch read costs more than they.
+const BULK: usize = 1 << 20;
+
 /// Most bytes that the record of a transaction has in the log, its name not counted.
 const TX_RECORD: usize = 24;
 
@@ -57,6 +61,10 @@ pub(super) struct Driver {
     stage: Stage,
     /// Whether a source has given bytes that were not written yet.
     fed: bool,
+    /// Whether the socket may have more that is read at once.
+    reads_on: bool,
+    /// Bytes of transactions that were not passed on yet because it may.
+    bulk: usize,
     /// Whether ACKs wait for the application's answer to what they acknowledge.
     waits: bool,
     /// Whether the memory of queues is to be given back at the end of this turn: after the begin, and
@@ -119,6 +127,8 @@ impl Driver {
             armed: None,
             stage: Stage::Open,
             fed: false,
+            reads_on: false,
+            bulk: 0,
             waits: false,
             trim: false,
             reported_closed: false,
@@ -146,7 +156,7 @@ impl Driver {
             self.session.handle(Input::Timeout, now);
         }
         let ordered = self.take_orders(cx, now);
-        let more = self.read(cx, now);
+        self.reads_on = self.read(cx, now);
         let delivered = self.deliver(now);
         if ordered || delivered {
             self.server.busy.on_activity(now);
@@ -159,7 +169,7 @@ impl Driver {
         if self.stage == Stage::Over {
             return Poll::Ready(());
         }
-        if more || std::mem::take(&mut self.fed) {
+        if self.reads_on || std::mem::take(&mut self.fed) {
             cx.waker().wake_by_ref();
         }
         if self.trim && !self.waits {
@@ -221,6 +231,7 @@ impl Driver {
         let server = self.server.clone();
         let app = server.app.as_ref();
         let mut any = false;
+        let mut urgent = false;
         let mut closed = false;
         while let Some(event) = self.session.poll_event() {
             // The slot may already be another session's.
@@ -235,7 +246,13 @@ impl Driver {
                 event => event,
             };
             match &event {
-                Event::Transaction(TxEvent::Chunk { data, .. }) => self.intake.add(app, data.len()),
+                Event::Transaction(TxEvent::Chunk { data, .. }) => {
+                    self.intake.add(app, data.len());
+                    self.bulk += data.len();
+                    any = true;
+                    app.event(self.slot, event);
+                    continue;
+                }
                 Event::Transaction(event) => {
                     if let Some(sources) = &mut self.sources
                         && sources.on_event(event, &mut self.session, now)
@@ -268,11 +285,13 @@ impl Driver {
                 _ => {}
             }
             any = true;
+            urgent = true;
             app.event(self.slot, event);
             server.commits.early();
         }
         self.count();
-        if any {
+        if urgent || self.bulk >= BULK || (self.bulk > 0 && !self.reads_on) {
+            self.bulk = 0;
             self.server.commits.soon();
         }
         if closed {

@@ -15,8 +15,8 @@ use super::{End, FINAL_BINARY, INVALID_PAYLOAD, Incoming, TOO_BIG, UNSUPPORTED_D
 /// Payloads from this size on get memory of their own, so that holding one never holds a block.
 const OWN_MEMORY: usize = 4096;
 
-/// After a frame from this size on, another is likely: no more than [`HEAD`] is read before its
-/// header, so that its payload is read to where it stays.
+/// After a frame from this size on, another is likely: no more than [`HEAD`] is read of it before its
+/// header is known, so that its payload is read to where it stays.
 const LARGE: usize = 32 << 10;
 const HEAD: usize = 2048;
 
@@ -46,7 +46,7 @@ pub(in crate::net) struct Reader {
 struct Partial {
     header: FrameHeader,
     length: usize,
-    /// Fewer than `length` bytes, still masked.
+    /// Still masked. Behind the first `length` bytes there may be some of the next frame, up to [`HEAD`].
     payload: BytesMut,
 }
 
@@ -105,9 +105,9 @@ impl Reader {
                 Err(violation) => return Poll::Ready(Ok(Some(Err(violation)))),
             }
             let read = match &mut self.partial {
-                Some(Partial { length, payload, .. }) => {
-                    let missing = *length - payload.len();
-                    let mut rest = payload.limit(missing);
+                Some(Partial { payload, .. }) => {
+                    let room = payload.capacity() - payload.len();
+                    let mut rest = payload.limit(room);
                     ready!(pin!(io.read_buf(&mut rest)).poll(cx))?
                 }
                 None => {
@@ -153,11 +153,16 @@ impl Reader {
 
     /// Takes one frame out of what has been read. `None`: it is not complete.
     fn parse(&mut self) -> Result<Option<Step>, Violation> {
-        if let Some(partial) = &mut self.partial {
-            let missing = partial.length - partial.payload.len();
-            let there = self.block.split_to(missing.min(self.block.len()));
-            partial.payload.extend_from_slice(&there);
-            if partial.payload.len() < partial.length {
+        if let Some(Partial { length, payload, .. }) = &mut self.partial {
+            if payload.len() < *length {
+                let there = self.block.split_to((*length - payload.len()).min(self.block.len()));
+                payload.extend_from_slice(&there);
+            } else {
+                // The block is empty: what was in it belongs to this frame.
+                self.block.extend_from_slice(&payload[*length..]);
+                payload.truncate(*length);
+            }
+            if payload.len() < *length {
                 return Ok(None);
             }
             let Some(Partial { header, payload, .. }) = self.partial.take() else { return Ok(None) };
@@ -174,7 +179,8 @@ impl Reader {
             let payload = self.block.split_to(length);
             return self.on_frame(&header, payload).map(Some);
         }
-        self.partial = Some(Partial { header, length, payload: BytesMut::with_capacity(length) });
+        let capacity = if self.large { length + HEAD } else { length };
+        self.partial = Some(Partial { header, length, payload: BytesMut::with_capacity(capacity) });
         Ok(Some(Step::More))
     }
 
