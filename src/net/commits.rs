@@ -11,6 +11,9 @@ use super::server::Application;
 /// Bytes of events that are passed on at once: another core can work on them meanwhile.
 const EARLY: usize = 16 << 10;
 
+/// Bytes of one session's events that are passed on at once: fewer are best answered together.
+const PART: usize = 32 << 10;
+
 /// Passes on what was staged, until dropped.
 pub(super) struct Commits {
     app: Rc<dyn Application>,
@@ -33,18 +36,19 @@ impl Commits {
         Commits { app, shared }
     }
 
-    /// Passes on what was staged if it is much.
+    /// Passes on what one session has staged so far if it is so much that it should not be kept together.
     #[inline]
-    pub(super) fn early(&self) {
-        if self.app.staged() >= EARLY {
+    pub(super) fn part(&self) {
+        if self.app.staged() >= PART {
             self.app.commit();
         }
     }
 
-    /// Events were staged; they are passed on after those of the sessions that wait for their turn.
+    /// A session's events were staged; they are passed on after those of the sessions that wait for their turn.
     pub(super) fn soon(&self) {
-        self.early();
-        if self.app.staged() > 0 && !self.shared.due.replace(true) {
+        if self.app.staged() >= EARLY {
+            self.app.commit();
+        } else if !self.shared.due.replace(true) {
             self.shared.wanted.notify_one();
         }
     }

@@ -287,7 +287,7 @@ impl Driver {
             any = true;
             urgent = true;
             app.event(self.slot, event);
-            server.commits.early();
+            server.commits.part();
         }
         self.count();
         if urgent || self.bulk >= BULK || (self.bulk > 0 && !self.reads_on) {
