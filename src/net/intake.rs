@@ -30,14 +30,20 @@ impl Intake {
         self.bytes += len + OVERHEAD;
     }
 
+    /// Whether there is room for another payload.
+    #[inline]
+    pub(super) fn has_room(&self, app: &dyn Application) -> bool {
+        self.bytes < self.max && !app.is_full()
+    }
+
     /// Whether the socket may be read; if not, `waker` is woken once that may have changed.
     #[inline]
     pub(super) fn is_open(&mut self, app: &dyn Application, waker: &Waker) -> bool {
-        if self.bytes < self.max && !app.is_full() {
+        if self.has_room(app) {
             return true;
         }
         self.refresh(app);
-        if self.bytes < self.max && !app.is_full() {
+        if self.has_room(app) {
             return true;
         }
         !app.wake_when_taken(app.taken(), waker)

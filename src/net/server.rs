@@ -26,6 +26,7 @@ use super::sources::TxOrder;
 use super::tls::TlsConfig;
 use super::trace::Trace;
 use super::upgrade::{self, UpgradeId, UpgradeRequest, canonical};
+use crate::protocol::Message;
 use crate::session::{Command, Config, Event, TxKey};
 
 /// How long to wait before accepting again when the system is out of sockets or memory.
@@ -85,6 +86,8 @@ pub trait Application {
     fn peer_opened(&self, slot: Slot, id: ConnectId, session: Opened);
     /// [`Server::connect`] has failed.
     fn peer_failed(&self, id: ConnectId, error: &ConnectError);
+    /// A message came in a session; as [`Self::event`] with [`Event::Message`].
+    fn message(&self, slot: Slot, message: Message<'_>);
     /// Something happened in a session.
     fn event(&self, slot: Slot, event: Event);
     /// An incoming transaction goes on after the session's `Closed` event, which follows: it has come

@@ -17,6 +17,7 @@ use crate::net::{
     Application, ConnectError, ConnectId, Counters, Figures, HttpEvent, HttpId, Interest, Opened, Refused, Slot,
     UpgradeId, UpgradeRequest,
 };
+use crate::protocol::Message;
 use crate::session::{Event, Hooks, Payload, TxKey};
 
 /// The figures of the live sessions, by slot; readable from the JavaScript thread.
@@ -99,6 +100,15 @@ impl Application for JsApplication {
 
     fn peer_failed(&self, id: ConnectId, error: &ConnectError) {
         self.log.put(id, Kind::PeerFailed, |out| peer::failed(error, out));
+    }
+
+    #[inline]
+    fn message(&self, slot: Slot, message: Message<'_>) {
+        match message {
+            Message::Ascii(text) => self.log.put_slice(slot, Kind::Ascii, text),
+            Message::Utf8(text) => self.log.put_utf16(slot, Kind::Utf8, text.as_bytes()),
+            Message::Binary(data) => self.log.put_slice(slot, Kind::Binary, data),
+        }
     }
 
     #[inline]

@@ -189,8 +189,9 @@ impl LogWriter {
         }
     }
 
+    /// Stages a text of fewer than [`LARGE_FROM`] bytes.
     #[inline(never)]
-    fn put_utf16(&self, slot: Slot, kind: Kind, text: &[u8]) {
+    pub(super) fn put_utf16(&self, slot: Slot, kind: Kind, text: &[u8]) {
         let units = record::utf16(text);
         let mut staged = self.staged.borrow_mut();
         staged.records.extend_from_slice(&record::header(slot, kind, units.len() * 2, false));
@@ -198,19 +199,25 @@ impl LogWriter {
         staged.pad();
     }
 
+    /// Stages a record with a payload of fewer than [`LARGE_FROM`] bytes.
+    #[inline]
+    pub(super) fn put_slice(&self, slot: Slot, kind: Kind, payload: &[u8]) {
+        let mut staged = self.staged.borrow_mut();
+        staged.records.extend_from_slice(&record::header(slot, kind, payload.len(), false));
+        staged.records.extend_from_slice(payload);
+        staged.pad();
+    }
+
     /// Stages a record with a payload that is shared.
     #[inline]
     pub(super) fn put_bytes(&self, slot: Slot, kind: Kind, payload: Bytes) {
-        let mut staged = self.staged.borrow_mut();
-        let large = payload.len() >= LARGE_FROM;
-        staged.records.extend_from_slice(&record::header(slot, kind, payload.len(), large));
-        if large {
-            staged.large_bytes += payload.len();
-            staged.large.push_back(payload);
-        } else {
-            staged.records.extend_from_slice(&payload);
-            staged.pad();
+        if payload.len() < LARGE_FROM {
+            return self.put_slice(slot, kind, &payload);
         }
+        let mut staged = self.staged.borrow_mut();
+        staged.records.extend_from_slice(&record::header(slot, kind, payload.len(), true));
+        staged.large_bytes += payload.len();
+        staged.large.push_back(payload);
     }
 
     /// Stages a record of these words, with bytes that are kept beside the log whatever their size.

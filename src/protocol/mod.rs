@@ -173,6 +173,50 @@ pub fn peek_ack(frame: &[u8]) -> Option<(u64, u32)> {
     (*frame_type == FrameType::Ack as u8).then(|| (u64::from_be_bytes(*sid), u32::from_be_bytes(ack)))
 }
 
+/// The content of a UTF8DATA or BINARYDATA where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A text of ASCII characters alone.
+    Ascii(&'a [u8]),
+    /// Another text.
+    Utf8(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+/// The sid, the number and the content of a UTF8DATA or BINARYDATA (PROTOCOL section 3). `None`: it is another frame,
+/// or one that [`decode`] finds fault with.
+#[inline]
+pub fn peek_message(frame: &[u8]) -> Option<(u64, u32, Message<'_>)> {
+    let (head, payload) = frame.split_first_chunk::<{ base::UTF8_LEN }>()?;
+    let (sid, rest) = head.split_first_chunk()?;
+    let (frame_type, ack) = rest.split_first()?;
+    let ack = <[u8; 4]>::try_from(ack).ok()?;
+    if payload.len() > MAX_PAYLOAD {
+        return None;
+    }
+    const UTF8: u8 = FrameType::Utf8Data as u8;
+    const BINARY: u8 = FrameType::BinaryData as u8;
+    let message = match *frame_type {
+        UTF8 if payload.is_ascii() => Message::Ascii(payload),
+        UTF8 => Message::Utf8(std::str::from_utf8(payload).ok()?),
+        BINARY => Message::Binary(payload),
+        _ => return None,
+    };
+    Some((u64::from_be_bytes(*sid), u32::from_be_bytes(ack), message))
+}
+
+impl Message<'_> {
+    /// The bytes of the content.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Message::Ascii(bytes) | Message::Binary(bytes) => bytes,
+            Message::Utf8(text) => text.as_bytes(),
+        }
+    }
+}
+
 impl Frame {
     /// The type byte this frame is sent with (PROTOCOL section 2).
     #[inline]

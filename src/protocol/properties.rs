@@ -55,22 +55,40 @@ proptest! {
     }
 }
 
-/// Whatever decodes encodes to the same bytes; whatever does not says so in printable ASCII.
+/// Whatever decodes encodes to the same bytes, and peeking at it tells the same; whatever does not says so in
+/// printable ASCII.
 fn check_bytes(bytes: Vec<u8>) -> Result<(), TestCaseError> {
     let bytes = Bytes::from(bytes);
     match decode(bytes.clone()) {
         Ok((sid, frame)) => {
             prop_assert_eq!(peek_sid(&bytes), Some(sid));
             prop_assert_eq!(peek_type(&bytes), Some(frame.frame_type()));
-            prop_assert_eq!(encode(sid, &frame), bytes);
+            prop_assert_eq!(encode(sid, &frame), bytes.clone());
+            let peeked = peek_ack(&bytes).map(|(sid, ack)| (sid, Frame::Ack { ack }));
+            let peeked = peeked.or_else(|| peek_message(&bytes).map(|(sid, ack, message)| (sid, owned(ack, message))));
+            let peekable = matches!(frame, Frame::Ack { .. } | Frame::Utf8 { .. } | Frame::Binary { .. });
+            prop_assert_eq!(peeked, peekable.then_some((sid, frame)));
         }
         Err(error) => {
+            prop_assert_eq!(peek_ack(&bytes), None);
+            prop_assert_eq!(peek_message(&bytes), None);
             let message = error.to_string();
             prop_assert!(message.len() < 100, "{}", message);
             prop_assert!(message.bytes().all(|b| (b' '..=b'~').contains(&b)), "{}", message);
         }
     }
     Ok(())
+}
+
+fn owned(ack: u32, message: Message<'_>) -> Frame {
+    let bytes = Bytes::copy_from_slice(message.as_bytes());
+    match message {
+        Message::Binary(_) => Frame::Binary { ack, data: bytes },
+        Message::Ascii(_) | Message::Utf8(_) => {
+            assert_eq!(matches!(message, Message::Ascii(_)), bytes.is_ascii());
+            Frame::Utf8 { ack, text: Text::new(bytes).expect("peeking has checked it") }
+        }
+    }
 }
 
 fn encode(sid: u64, frame: &Frame) -> Bytes {

@@ -12,7 +12,7 @@ use super::sending::close_reason;
 use super::state::{PeerInfo, Phase};
 use super::transaction::TxOutcome;
 use super::{MAX_BAD_FRAMES, Session};
-use crate::protocol::{self, Frame, FrameType, Text, VERSION};
+use crate::protocol::{self, Frame, FrameType, Message, Text, VERSION};
 
 /// WebSocket close codes of CAMP (PROTOCOL section 4).
 const GRACEFUL: u16 = 4000;
@@ -39,6 +39,26 @@ impl Session {
         self.heard_of(frame.len());
         self.on_ack(ack, now);
         true
+    }
+
+    /// Handles a frame if it is a message that can be given to the application where it lies, before anything else
+    /// that comes in: nothing waits for a verdict, and no event to be polled. `None`: it is for [`Session::receive`].
+    #[inline]
+    pub fn take_message<'a>(&mut self, frame: &'a [u8]) -> Option<Message<'a>> {
+        if !self.events.is_empty() || !self.held.is_empty() || !matches!(self.phase, Phase::Open) {
+            return None;
+        }
+        let (sid, ack, message) = protocol::peek_message(frame)?;
+        let kind = match message {
+            Message::Ascii(_) | Message::Utf8(_) => DataKind::Utf8,
+            Message::Binary(_) => DataKind::Binary,
+        };
+        if sid != self.sid || self.hooks.contains(kind) {
+            return None;
+        }
+        self.heard_of(frame.len());
+        self.outbox.push_ack(ack);
+        Some(message)
     }
 
     /// Handles a binary WebSocket message, one CAMP frame, now or after the verdict that is pending.

@@ -61,6 +61,8 @@ pub(super) struct Driver {
     stage: Stage,
     /// Whether a source has given bytes that were not written yet.
     fed: bool,
+    /// Whether messages were passed on as they were read.
+    delivered: bool,
     /// Whether the socket may have more that is read at once.
     reads_on: bool,
     /// Bytes of transactions that were not passed on yet because it may.
@@ -127,6 +129,7 @@ impl Driver {
             armed: None,
             stage: Stage::Open,
             fed: false,
+            delivered: false,
             reads_on: false,
             bulk: 0,
             waits: false,
@@ -226,12 +229,13 @@ impl Driver {
         self.stage = Stage::Over;
     }
 
-    /// Passes the session's events to the application. False when there are none.
+    /// Passes the session's events to the application, after the messages that were passed on as they were read.
+    /// False when there are neither.
     fn deliver(&mut self, now: Instant) -> bool {
         let server = self.server.clone();
         let app = server.app.as_ref();
-        let mut any = false;
-        let mut urgent = false;
+        let mut any = std::mem::take(&mut self.delivered);
+        let mut urgent = any;
         let mut closed = false;
         while let Some(event) = self.session.poll_event() {
             // The slot may already be another session's.

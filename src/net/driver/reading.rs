@@ -23,15 +23,33 @@ impl Driver {
     }
 
     fn read_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let trace = self.server.config.trace;
+        let server = self.server.clone();
+        let (app, trace) = (server.app.as_ref(), server.config.trace);
         let (mut frames, mut bytes) = (0, 0);
         while frames < READ_BATCH && bytes < READ_BATCH_BYTES {
             if self.stage != Stage::Open || !self.may_read(cx, now) {
                 return false;
             }
             let before = frames;
+            // What is not known to the application yet cannot be given to it.
+            let direct = !trace.frames() && !self.reported_closed;
             let read = self.reader.poll_next(&mut self.transport, cx, |frame| {
-                let taken = frames < READ_BATCH && !trace.frames() && self.session.take_ack(frame, now);
+                if !direct || frames >= READ_BATCH || bytes >= READ_BATCH_BYTES {
+                    return false;
+                }
+                let taken = self.session.take_ack(frame, now) || {
+                    self.session.set_hooks(self.server.config.hooks.get());
+                    let message = if self.intake.has_room(app) { self.session.take_message(frame) } else { None };
+                    if let Some(message) = message {
+                        self.figures.messages_rx += 1;
+                        self.intake.add(app, message.as_bytes().len());
+                        app.message(self.slot, message);
+                        self.server.commits.part();
+                        self.delivered = true;
+                        bytes += frame.len();
+                    }
+                    message.is_some()
+                };
                 frames += u64::from(taken);
                 taken
             });

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::{self, Frame};
-use crate::session::{self, CloseReason, Command, Config, Event, Input, Outcome, Role, Session, Token, TxCommand};
+use crate::protocol::{self, Frame, Message, Text};
+use crate::session::{
+    self, CloseReason, Command, Config, Event, Input, Outcome, Payload, Role, Session, Token, TxCommand,
+};
 
 pub(super) const SID: u64 = 0x0102_0304_0506_0708;
 
@@ -44,6 +46,8 @@ pub(super) struct Driver {
     pub(super) ledger: Ledger,
     /// Whether inputs are fed one after the other, with nothing polled in between.
     batch: bool,
+    /// Whether the last frame was offered to be taken where it lay.
+    takes: bool,
     said_bye: bool,
     said_close: bool,
     closed: bool,
@@ -63,6 +67,7 @@ impl Driver {
             events: Vec::new(),
             ledger: Ledger::default(),
             batch: false,
+            takes: false,
             said_bye: false,
             said_close: false,
             closed: false,
@@ -73,10 +78,32 @@ impl Driver {
     }
 
     pub(super) fn input(&mut self, input: Input) {
-        self.session.handle(input, self.now);
+        match input {
+            Input::Frame(frame) => self.frame(frame),
+            input => self.session.handle(input, self.now),
+        }
         if !self.batch {
             self.drain();
         }
+    }
+
+    /// Every other frame is taken where it lies if it can be, as the network layer does; that makes no difference.
+    fn frame(&mut self, frame: Bytes) {
+        self.takes = !self.takes;
+        if self.takes {
+            if self.session.take_ack(&frame, self.now) {
+                return;
+            }
+            if let Some(message) = self.session.take_message(&frame) {
+                let bytes = Bytes::copy_from_slice(message.as_bytes());
+                let event = Event::Message(match message {
+                    Message::Ascii(_) | Message::Utf8(_) => Payload::Utf8(Text::new(bytes).expect("it was checked")),
+                    Message::Binary(_) => Payload::Binary(bytes),
+                });
+                return self.take_event(event);
+            }
+        }
+        self.session.handle(Input::Frame(frame), self.now);
     }
 
     /// From now on inputs are fed without anything polled in between, or no longer.
@@ -165,10 +192,14 @@ impl Driver {
 
     fn take_events(&mut self) {
         while let Some(event) = self.session.poll_event() {
-            self.check_event(&event);
-            self.ledger.note(&event);
-            self.events.push(event);
+            self.take_event(event);
         }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        self.check_event(&event);
+        self.ledger.note(&event);
+        self.events.push(event);
     }
 
     /// The socket takes bytes; whole frames are then on the wire.
