@@ -21,6 +21,7 @@ use super::handover::{HttpCommand, HttpConnections, HttpEvent, HttpId, Interest}
 use super::hooks::SharedHooks;
 use super::listener::{self, ListenOptions};
 use super::refusal::Refusal;
+use super::sends::Sends;
 use super::sessions::{Mailbox, Order, Sessions, Slot};
 use super::sources::TxOrder;
 use super::tls::TlsConfig;
@@ -230,6 +231,12 @@ impl Server {
     #[inline]
     pub fn command(&self, slot: Slot, command: Command) {
         self.sessions.post(slot, Order::Command(command));
+    }
+
+    /// Sends messages to a session; those to one that has ended settle nothing more.
+    #[inline]
+    pub fn send(&self, slot: Slot, sends: Sends) {
+        self.sessions.post(slot, Order::Sends(sends));
     }
 
     /// Begins an outgoing transaction.

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use super::sends::Sends;
 use super::sources::{SourceReport, TxOrder};
 use super::spool::SpoolReport;
 use crate::session::{Command, Role};
@@ -33,6 +34,8 @@ pub(super) struct Mailbox {
 #[derive(Debug)]
 pub(super) enum Order {
     Command(Command),
+    /// Send these messages.
+    Sends(Sends),
     Verdict,
     /// Begin an outgoing transaction.
     Open(TxOrder),

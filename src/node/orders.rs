@@ -1,6 +1,6 @@
 //! Orders: what JavaScript wants of its sessions, on its way to the I/O thread.
 //!
-//! An order is `[slot u32][length << 8 | kind u32]` and its payload, padded to a multiple of 4 bytes.
+//! The layout is that of [`OrderLayout`].
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -17,9 +17,8 @@ use super::peer;
 use super::server::lock;
 use super::text_orders::TextOrders;
 use super::transaction;
-use crate::net::{Server, Slot, Target};
-use crate::protocol::Text;
-use crate::session::{Command, Payload};
+use crate::net::{ORDER_HEADER as HEADER, OrderLayout, Sends, Server, Slot, Target};
+use crate::session::{Command, DataKind};
 
 /// Room that a batch starts with.
 const BATCH: usize = 64 << 10;
@@ -30,15 +29,13 @@ const EAGER: usize = 256 << 10;
 /// Batches whose memory is used again: as many as are usually on their way.
 const SPARE_BATCHES: usize = 4;
 
-const HEADER: usize = 8;
-
 /// What an order wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum OrderKind {
-    Utf8 = 0,
-    Binary = 1,
-    Error = 2,
+    Utf8 = DataKind::Utf8 as u32,
+    Binary = DataKind::Binary as u32,
+    Error = DataKind::Error as u32,
     Ping = 3,
     /// Payload: the reason.
     Close = 4,
@@ -273,23 +270,21 @@ impl OrderQueue {
     }
 
     fn carry_out(&self, server: &Rc<Server>, mut batch: Bytes) {
-        while let Some((header, _)) = batch.split_first_chunk::<HEADER>() {
-            let slot = word(&header[..4]);
-            let length_and_kind = word(&header[4..]);
-            let length = (length_and_kind >> 8) as usize;
-            batch.advance(HEADER);
-            let payload = batch.split_to(length.min(batch.len()));
-            batch.advance(padding(length).min(batch.len()));
-            carry_out_one(self, server, slot, length_and_kind & 0xff, payload);
+        loop {
+            if let Some((slot, sends)) = Sends::take(&mut batch) {
+                server.send(slot, sends);
+                continue;
+            }
+            let Some(order) = OrderLayout::first(&batch) else { return };
+            let payload = batch.slice(order.payload);
+            batch.advance(order.end);
+            carry_out_one(self, server, order.slot, order.kind, payload);
         }
     }
 }
 
 #[inline]
 fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32, payload: Bytes) {
-    const UTF8: u32 = OrderKind::Utf8 as u32;
-    const BINARY: u32 = OrderKind::Binary as u32;
-    const ERROR: u32 = OrderKind::Error as u32;
     const PING: u32 = OrderKind::Ping as u32;
     const CLOSE: u32 = OrderKind::Close as u32;
     const DESTROY: u32 = OrderKind::Destroy as u32;
@@ -302,9 +297,6 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
     const CONNECT: u32 = OrderKind::Connect as u32;
     const ABANDON: u32 = OrderKind::Abandon as u32;
     match kind {
-        UTF8 => server.command(slot, Command::Send(Payload::Utf8(Text::trusted(payload)))),
-        BINARY => server.command(slot, Command::Send(Payload::Binary(payload))),
-        ERROR => server.command(slot, Command::Send(Payload::Error(Text::trusted(payload)))),
         PING => server.command(slot, Command::Ping),
         CLOSE => server.command(slot, Command::Close(lossy(&payload))),
         DESTROY => {
@@ -326,8 +318,4 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
 
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn word(bytes: &[u8]) -> u32 {
-    bytes.try_into().map_or(0, u32::from_ne_bytes)
 }

@@ -26,6 +26,7 @@ pub use transaction::TxStart;
 pub use types::{Behaviour, FrameType};
 
 use reader::Reader;
+use writer::Writer;
 
 /// One frame without its sid (PROTOCOL section 3).
 ///
@@ -204,6 +205,18 @@ pub fn peek_message(frame: &[u8]) -> Option<(u64, u32, Message<'_>)> {
         _ => return None,
     };
     Some((u64::from_be_bytes(*sid), u32::from_be_bytes(ack), message))
+}
+
+/// Appends a UTF8DATA, BINARYDATA or ERROR with this payload, as [`Frame::encode`] does (PROTOCOL section 3).
+#[inline]
+pub fn encode_data(sid: u64, frame_type: FrameType, ack: u32, payload: &[u8], out: &mut BytesMut) {
+    Writer::<{ base::UTF8_LEN }>::new(sid, frame_type).u32(ack).finish(payload, out);
+}
+
+/// Length of such a frame in bytes.
+#[inline]
+pub fn data_len(payload: usize) -> usize {
+    base::UTF8_LEN + payload
 }
 
 impl Message<'_> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::transaction::{TxCommand, TxEvent};
-use crate::protocol::{FEATURE_TRANSACTIONS, Frame, Text};
+use crate::protocol::{FEATURE_TRANSACTIONS, Frame, FrameType, Text};
 
 /// Names one send of the application within its session: 0, 1, 2, … in call order, wrapping.
 pub type Token = u32;
@@ -79,6 +79,18 @@ pub enum DataKind {
     Binary = 1,
     /// ERROR.
     Error = 2,
+}
+
+impl DataKind {
+    /// The type of the frame.
+    #[inline]
+    pub fn frame_type(self) -> FrameType {
+        match self {
+            DataKind::Utf8 => FrameType::Utf8Data,
+            DataKind::Binary => FrameType::BinaryData,
+            DataKind::Error => FrameType::Error,
+        }
+    }
 }
 
 impl Payload {

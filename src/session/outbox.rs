@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::acks::Tracked;
 use super::io::{Backpressure, DropPolicy, Payload, Token};
-use crate::protocol::{Frame, Text};
+use crate::protocol::{self, Frame, Text};
 
 /// Length of an ACK (PROTOCOL section 3).
 const ACK_LEN: usize = 13;
@@ -224,11 +224,18 @@ impl Outbox {
         }
     }
 
-    /// A chunk of `len` bytes went to the driver without having waited here.
-    pub(super) fn polled_chunk(&mut self, len: usize) {
+    /// Whether a frame may go to the driver without waiting here.
+    #[inline]
+    pub(super) fn passes_through(&self) -> bool {
+        !self.paused && self.committed.is_empty()
+    }
+
+    /// A frame of `len` bytes went to the driver without having waited here.
+    #[inline]
+    pub(super) fn passed_through(&mut self, len: usize, then: OnWritten) {
         self.in_flight += len;
         self.paused |= self.in_flight >= self.limits.high_watermark;
-        self.polled(len, OnWritten::Nothing);
+        self.polled(len, then);
     }
 
     /// The socket took `bytes` more; [`Self::pop_written`] tells which frames that completes.
@@ -377,5 +384,5 @@ impl Payload {
 
 #[inline]
 fn data_len(payload: &Payload) -> usize {
-    13 + payload.len()
+    protocol::data_len(payload.len())
 }

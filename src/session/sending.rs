@@ -40,10 +40,8 @@ impl Session {
         if self.held_until.is_some() {
             return None;
         }
-        match self.outbox.pop() {
-            Some(Outgoing::Acks { first, count }) => return Some(self.acks_of(first, count)),
-            Some(frame) => return Some(Transmit::Frame(self.number(frame))),
-            None => {}
+        if let Some(queued) = self.poll_queued() {
+            return Some(queued);
         }
         let Phase::Closing { reason, sent, .. } = &mut self.phase else {
             return self.poll_chunk();
@@ -58,6 +56,18 @@ impl Session {
         }))
     }
 
+    /// The next frame of those that go before any chunk: once there is none, [`Self::send_now`] may be tried.
+    #[inline(always)]
+    pub fn poll_queued(&mut self) -> Option<Transmit> {
+        if self.held_until.is_some() {
+            return None;
+        }
+        match self.outbox.pop()? {
+            Outgoing::Acks { first, count } => Some(self.acks_of(first, count)),
+            frame => Some(Transmit::Frame(self.number(frame))),
+        }
+    }
+
     /// Chunks go only when nothing else wants to: no transfer delays a message.
     fn poll_chunk(&mut self) -> Option<Transmit> {
         if self.outbox.is_paused() {
@@ -66,7 +76,7 @@ impl Session {
         let chunk = self.next_chunk()?;
         let length = chunk.encoded_len();
         self.bytes_tx += length as u64;
-        self.outbox.polled_chunk(length);
+        self.outbox.passed_through(length, OnWritten::Nothing);
         Some(Transmit::Frame(chunk))
     }
 
@@ -145,6 +155,23 @@ impl Session {
             return self.settle(token, Outcome::TooLarge);
         }
         self.offer(payload, Some(token));
+    }
+
+    /// The number for a data frame with a payload of this length, which the caller then transmits at once, as if
+    /// [`Self::send`] had been called and it had been polled. `None`: it has to be called, for something else goes
+    /// first, or it is not to be sent now.
+    #[inline]
+    pub fn send_now(&mut self, payload: usize) -> Option<u32> {
+        let open = matches!(self.phase, Phase::Open) && self.held_until.is_none();
+        if !open || !self.outbox.passes_through() || payload > protocol::MAX_PAYLOAD {
+            return None;
+        }
+        let token = self.take_token();
+        let ack = self.acks.track(Tracked::Send(token));
+        let length = protocol::data_len(payload);
+        self.bytes_tx += length as u64;
+        self.outbox.passed_through(length, OnWritten::Tracked(ack));
+        Some(ack)
     }
 
     /// Sends an ERROR frame that tells the peer what was wrong.

@@ -210,8 +210,7 @@ impl Driver {
         mailbox.take(cx.waker(), |order| {
             any = true;
             match order {
-                Order::Command(Command::Send(payload)) if congested => self.session.send(payload.detached()),
-                Order::Command(Command::Send(payload)) => self.session.send(payload),
+                Order::Sends(sends) => self.send(sends, congested),
                 Order::Command(Command::Transaction(command)) => self.on_tx_command(command, now),
                 Order::Command(command) => self.session.handle(Input::Command(command), now),
                 Order::Verdict => self.session.handle(Input::Verdict, now),

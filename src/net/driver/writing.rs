@@ -3,10 +3,13 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::BytesMut;
+
 use super::{Driver, Stage};
+use crate::net::sends::{self, Sends};
 use crate::net::trace::Direction;
-use crate::protocol::Frame;
-use crate::session::{CloseReason, Input, Transmit};
+use crate::protocol::{self, Frame};
+use crate::session::{CloseReason, Input, Session, Transmit};
 
 /// The payload of frames from this size on is written from where it lies.
 const LARGE_FRAME: usize = 32 << 10;
@@ -27,27 +30,30 @@ impl Driver {
         }
     }
 
-    #[inline]
-    fn put(&mut self, sid: u64, frame: &Frame) {
-        self.figures.frames_tx += 1;
-        let length = frame.encoded_len();
-        let trace = &self.server.config.trace;
-        if length < LARGE_FRAME || trace.frames() {
-            self.writer.put(length, |out| {
-                let start = out.len();
-                frame.encode(sid, out);
-                trace.frame(Direction::Out, &out[start..]);
-            });
-        } else {
-            self.writer.put_large(length, |out| frame.encode_head(sid, out));
-        }
+    /// Sends the application's messages: straight into the writer as far as nothing goes before them.
+    pub(super) fn send(&mut self, sends: Sends, congested: bool) {
+        let sid = self.session.sid();
+        self.writer.begin();
+        self.fill(sid, Session::poll_queued);
+        sends.for_each(|kind, range, bytes| {
+            let length = protocol::data_len(range.len());
+            let at_once = !congested && self.writer.has_room() && length < LARGE_FRAME;
+            if let Some(ack) = if at_once { self.session.send_now(range.len()) } else { None } {
+                let payload = &bytes[range];
+                self.put_with(length, |out| protocol::encode_data(sid, kind.frame_type(), ack, payload, out));
+                return;
+            }
+            let payload = sends::payload(kind, bytes.slice(range));
+            // What waits for a slow reader must not keep alive the batch it came with.
+            self.session.send(if congested { payload.detached() } else { payload });
+        });
     }
 
-    /// Fills the writer once and flushes it. True when the session may have more to send.
-    fn write_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let sid = self.session.sid();
+    /// Puts what `poll` gives, while there is room.
+    #[inline(always)]
+    fn fill(&mut self, sid: u64, mut poll: impl FnMut(&mut Session) -> Option<Transmit>) {
         while self.writer.has_room() {
-            match self.session.poll_transmit() {
+            match poll(&mut self.session) {
                 None => break,
                 Some(Transmit::Frame(frame)) => self.put(sid, &frame),
                 Some(Transmit::Acks { first, count }) => {
@@ -58,6 +64,35 @@ impl Driver {
                 Some(Transmit::Close(CloseReason { code, reason })) => self.writer.put_close(Some((code, &reason))),
             }
         }
+    }
+
+    #[inline]
+    fn put(&mut self, sid: u64, frame: &Frame) {
+        let length = frame.encoded_len();
+        if length < LARGE_FRAME || self.server.config.trace.frames() {
+            self.put_with(length, |out| frame.encode(sid, out));
+        } else {
+            self.figures.frames_tx += 1;
+            self.writer.put_large(length, |out| frame.encode_head(sid, out));
+        }
+    }
+
+    /// Puts a frame of that length, appended by `encode`.
+    #[inline]
+    fn put_with(&mut self, length: usize, encode: impl FnOnce(&mut BytesMut)) {
+        self.figures.frames_tx += 1;
+        let trace = &self.server.config.trace;
+        self.writer.put(length, |out| {
+            let start = out.len();
+            encode(out);
+            trace.frame(Direction::Out, &out[start..]);
+        });
+    }
+
+    /// Fills the writer once and flushes it. True when the session may have more to send.
+    fn write_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let sid = self.session.sid();
+        self.fill(sid, Session::poll_transmit);
         let filled = !self.writer.has_room();
         let flushed = self.writer.poll_flush(&mut self.transport, cx);
         if let Poll::Ready(Err(_)) = flushed {

@@ -48,6 +48,8 @@ pub(super) struct Driver {
     batch: bool,
     /// Whether the last frame was offered to be taken where it lay.
     takes: bool,
+    /// Whether the last message was tried to be transmitted at once.
+    sends_now: bool,
     said_bye: bool,
     said_close: bool,
     closed: bool,
@@ -68,6 +70,7 @@ impl Driver {
             ledger: Ledger::default(),
             batch: false,
             takes: false,
+            sends_now: false,
             said_bye: false,
             said_close: false,
             closed: false,
@@ -121,8 +124,30 @@ impl Driver {
         if fetches || matches!(command, Command::Send(_) | Command::Ping) {
             self.ledger.issued += 1;
         }
-        self.input(Input::Command(command));
+        match command {
+            Command::Send(payload) => self.send(payload),
+            command => self.input(Input::Command(command)),
+        }
         token
+    }
+
+    /// Every other message is transmitted at once if it can be, as the network layer does; that makes no difference.
+    fn send(&mut self, payload: Payload) {
+        self.sends_now = !self.sends_now;
+        if self.sends_now && !self.batch {
+            while let Some(transmit) = self.session.poll_queued() {
+                self.transmit(transmit);
+            }
+            if let Some(ack) = self.session.send_now(payload.len()) {
+                self.transmit(session::Transmit::Frame(match payload {
+                    Payload::Utf8(text) => Frame::Utf8 { ack, text },
+                    Payload::Binary(data) => Frame::Binary { ack, data },
+                    Payload::Error(message) => Frame::Error { ack, message },
+                }));
+                return self.drain();
+            }
+        }
+        self.input(Input::Command(Command::Send(payload)));
     }
 
     /// Lets time pass, with a timeout wherever the session asks for one.
@@ -173,11 +198,7 @@ impl Driver {
                 self.polled.push(Transmit::Abort);
             }
             while let Some(transmit) = self.session.poll_transmit() {
-                for transmit in encoded(transmit) {
-                    self.check_transmit(&transmit);
-                    self.polled.push(transmit.clone());
-                    self.socket.push_back(transmit);
-                }
+                self.transmit(transmit);
             }
             // A chunk that goes out makes room for more.
             self.take_events();
@@ -187,6 +208,14 @@ impl Driver {
                 break;
             }
             self.session.handle(Input::Written(bytes), self.now);
+        }
+    }
+
+    fn transmit(&mut self, transmit: session::Transmit) {
+        for transmit in encoded(transmit) {
+            self.check_transmit(&transmit);
+            self.polled.push(transmit.clone());
+            self.socket.push_back(transmit);
         }
     }
 
