@@ -1,10 +1,9 @@
 // Reads the log of a native server and hands each record to whom it concerns. The layout is that
 // of `src/node/record.rs`.
+import { chunk, float, LARGE, longs, word32, words } from "./chunk.js";
+import { dispatchHttp } from "./http-records.js";
 import { SHORT, shortText } from "./short-text.js";
 import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
-
-/** Records read at once. A record is at most 8 KiB; larger payloads lie beside the log. */
-const CHUNK = 64 * 1024;
 
 /** Chunks handed out before other work of the event loop gets its turn. */
 const TURN = 8;
@@ -14,8 +13,6 @@ const ADOPTED_FROM = 32 * 1024;
 
 /** Adopted bytes after which the engine is reminded of them. */
 const REMINDER = 1024 * 1024;
-
-const LARGE = 0x80;
 
 const ASCII = 0;
 const UTF8 = 1;
@@ -49,21 +46,6 @@ const HOOK_SET = 32;
 const REFUSED = 33;
 const PEER_OPENED = 34;
 const PEER_FAILED = 35;
-const HTTP_OPENED = 48;
-const HTTP_DATA = 49;
-const HTTP_ENDED = 50;
-const HTTP_WRITTEN = 51;
-const HTTP_CLOSED = 52;
-const HTTP_TURNED_AWAY = 53;
-
-/**
- * One chunk serves all servers of the thread: it is emptied before another is read.
- */
-const chunk = Buffer.allocUnsafeSlow(CHUNK);
-const words = new Uint32Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 2);
-const floats = new Float64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
-
-const longs = new BigInt64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
 
 /** What a dispatch has found. */
 export const NOTHING = 0;
@@ -104,6 +86,27 @@ export class Records {
   #hookSet = 0;
   /** Bytes adopted since the last reminder. */
   #adopted = 0;
+
+  /**
+   * The payload of the next large record, a Buffer that belongs to whoever gets it.
+   *
+   * @param {number} length
+   */
+  #largeBytes = (length) => {
+    if (length >= ADOPTED_FROM) {
+      this.#adopted += length;
+      if (this.#adopted >= REMINDER) {
+        this.#adopted = 0;
+        // V8 sees to its young buffers only where it makes one itself. Else those adopted are left for a collection
+        // of the whole heap, one for every few dozen MiB.
+        void new ArrayBuffer(1);
+      }
+      return this.#native.readBuffer();
+    }
+    const data = Buffer.allocUnsafeSlow(length);
+    this.#native.readBytes(data);
+    return data;
+  };
 
   /**
    * @param {NativeFunctions} native
@@ -333,53 +336,7 @@ export class Records {
         break;
       }
       default:
-        this.#dispatchHttp(slot, word, start, length);
-    }
-  }
-
-  /**
-   * @param {number} id of the connection
-   * @param {number} word
-   * @param {number} start
-   * @param {number} length
-   */
-  #dispatchHttp(id, word, start, length) {
-    const i = start >>> 2;
-    const http = this.#receiver.http();
-    switch (word & 0xff) {
-      case HTTP_OPENED: {
-        const [remoteAddress = "", localAddress = "", tlsVersion = "", servername = ""] =
-          chunk.latin1Slice(start + 8, start + length).split("\0");
-        const [remotePort, localPort] = [word32(i), word32(i + 1)];
-        http?.opened(id, { remoteAddress, remotePort, localAddress, localPort, tlsVersion, servername });
-        break;
-      }
-      case HTTP_DATA:
-        http?.data(id, Buffer.from(chunk.subarray(start, start + length)));
-        break;
-      case HTTP_DATA | LARGE: {
-        const data = this.#largeBytes(length);
-        http?.data(id, data);
-        break;
-      }
-      case HTTP_ENDED:
-        http?.ended(id);
-        break;
-      case HTTP_WRITTEN:
-        http?.written(id, word32(i));
-        break;
-      case HTTP_CLOSED: {
-        const [code = "", message = ""] = chunk.utf8Slice(start, start + length).split("\0");
-        http?.closed(id, code, message);
-        break;
-      }
-      case HTTP_TURNED_AWAY: {
-        const [remoteAddress = "", localAddress = ""] = chunk.latin1Slice(start + 8, start + length).split("\0");
-        http?.turnedAway({ remoteAddress, remotePort: word32(i), localAddress, localPort: word32(i + 1) });
-        break;
-      }
-      default:
-        throw new Error(`camp-server: record of unknown kind ${word & 0xff}`);
+        dispatchHttp(this.#receiver.http(), slot, word, start, length, this.#largeBytes);
     }
   }
 
@@ -438,31 +395,4 @@ export class Records {
     }
     return this.#copy.subarray(start, start + length);
   }
-
-  /** @param {number} length */
-  #largeBytes(length) {
-    if (length >= ADOPTED_FROM) {
-      this.#adopted += length;
-      if (this.#adopted >= REMINDER) {
-        this.#adopted = 0;
-        // V8 sees to its young buffers only where it makes one itself. Else those adopted are left for a collection
-        // of the whole heap, one for every few dozen MiB.
-        void new ArrayBuffer(1);
-      }
-      return this.#native.readBuffer();
-    }
-    const data = Buffer.allocUnsafeSlow(length);
-    this.#native.readBytes(data);
-    return data;
-  }
-}
-
-/** @param {number} index */
-function word32(index) {
-  return /** @type {number} */ (words[index]);
-}
-
-/** @param {number} index */
-function float(index) {
-  return /** @type {number} */ (floats[index]);
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-use super::server::Application;
+use super::application::Application;
 
 /// Bytes of events that are passed on at once: another core can work on them meanwhile.
 const EARLY: usize = 16 << 10;

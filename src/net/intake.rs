@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use super::server::Application;
+use super::application::Application;
 
 /// Bytes that an event costs beside its payload.
 const OVERHEAD: usize = 16;

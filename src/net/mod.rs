@@ -4,6 +4,7 @@
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
 mod answers;
+mod application;
 mod bridge;
 mod busy;
 mod commits;
@@ -29,6 +30,7 @@ mod transport;
 mod upgrade;
 mod websocket;
 
+pub use application::{Application, Opened, Refused};
 pub use connect::{ClientTls, ClientTlsError, ConnectError, ConnectId, Stage, Target, TlsFault};
 pub use counters::{Counters, FIGURES, Figures};
 pub use handover::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest};
@@ -36,7 +38,7 @@ pub use hooks::SharedHooks;
 pub use listener::ListenOptions;
 pub use runtime::Runtime;
 pub use sends::{ORDER_HEADER, OrderLayout, Sends};
-pub use server::{Application, Opened, Refused, Server, ServerConfig};
+pub use server::{Server, ServerConfig};
 pub use sessions::Slot;
 pub use sources::{Source, TxOrder};
 pub use tls::{TlsConfig, TlsError};

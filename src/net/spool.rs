@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::application::Application;
 use super::disk;
-use super::server::Application;
 use super::sessions::{Mailbox, Order};
 use crate::session::{CHUNK, TxEnd, TxEvent, TxKey};
 

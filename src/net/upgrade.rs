@@ -10,13 +10,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::application::Opened;
 use super::bridge::Bridge;
 use super::counters::Counters;
 use super::driver::Driver;
 use super::handover::HttpOpened;
 use super::head::Head;
 use super::refusal::Refusal;
-use super::server::{Handshake, Opened, Server};
+use super::server::{Handshake, Server};
 use super::transport::Transport;
 use crate::session::Role;
 

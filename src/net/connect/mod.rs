@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
+use super::application::Opened;
 use super::counters::Counters;
 use super::driver::Driver;
-use super::server::{Handshake, Opened, Server};
+use super::server::{Handshake, Server};
 use super::sessions::{Mailbox, Slot};
 use super::transport::Transport;
 use crate::session::Role;
