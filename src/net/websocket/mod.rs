@@ -8,6 +8,8 @@
 mod blocks;
 mod mask;
 mod reader;
+#[cfg(test)]
+mod reading_tests;
 mod writer;
 
 use bytes::Bytes;
