@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { Child } from "./support/child.mjs";
+import { Peer, freshSid } from "./support/peer.mjs";
 import { RawPeer, connectionEnd } from "./support/raw.mjs";
-import { freshSid } from "./support/peer.mjs";
 import { once, openPair, record, rejection, sessionFor, startServer } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
 import { eventually, within } from "./support/wait.mjs";
@@ -218,4 +219,17 @@ test("what a closed listener does is harmless: sending, closing, destroying", as
   const [sent] = await within(outcome, 5000, "closed");
   assert.equal(sent.status, "rejected");
   assert.deepEqual(listenerErrors, []);
+});
+
+test("what came before the client's close frame is acknowledged, also while JavaScript is busy", async (t) => {
+  const child = Child.start(t, "echo-server.mjs");
+  const { port } = await child.report("listening");
+  const peer = await Peer.connect({ port });
+  await peer.echo("connected");
+  child.command("block", { ms: 1000 });
+  await child.report("blocking");
+  const acks = ["a", "b"].map((text) => peer.sendText(text));
+  peer.close(4000);
+  await peer.closed;
+  assert.deepEqual(peer.of("ACK").map(({ ack }) => ack).slice(-2), acks);
 });

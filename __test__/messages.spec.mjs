@@ -303,3 +303,17 @@ test("sends keep their call order, wherever they are made", async (t) => {
   await peer.until(() => numbers().length >= last, 10_000);
   assert.deepEqual(numbers(), order);
 });
+
+test("a client may send far more messages than it waits for, to listeners that answer none", async (t) => {
+  const { server, port } = await startServer(t);
+  const sid = freshSid();
+  let received = 0;
+  const opened = sessionFor(server, sid, (session) => session.on("message-utf8", () => received++));
+  const peer = await RawPeer.connect({ port, sid });
+  await opened;
+  const count = 60_000;
+  const frames = Array.from({ length: count }, (_, i) =>
+    wsFrame({ payload: encode({ type: "UTF8DATA", sid, ack: i, text: "x" }) }));
+  peer.socket.write(Buffer.concat(frames));
+  await eventually(() => received === count, 10_000);
+});

@@ -108,7 +108,7 @@ async function main() {
     if (flags.write) {
       mkdirSync(RESULTS, { recursive: true });
       writeFileSync(join(RESULTS, "results.json"), json(report));
-      writeFileSync(join(RESULTS, "README.md"), page(report, results, targets, files));
+      writeFileSync(join(RESULTS, "README.md"), page(report, results, targets, files, grown));
     }
   }
 

@@ -63,13 +63,13 @@ export class PendingSends {
   }
 
   /**
-   * Has a rejection of the promise made last reported. False if it is settled.
+   * Has a rejection of the promise made last reported. False if it is settled, or if somebody else has asked for it.
    *
    * @param {(error: unknown) => void} report
    */
   reportLast(report) {
     const index = (this.#next - 1) & this.#mask;
-    if (this.#promises[index] === undefined) return false;
+    if (this.#promises[index] === undefined || this.#reports[index] !== undefined) return false;
     this.#reports[index] = report;
     return true;
   }

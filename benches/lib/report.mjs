@@ -12,8 +12,9 @@ import { verdictRows } from "./targets.mjs";
  * @param {Map<string, Result>} results
  * @param {import("./targets.mjs").Verdict[]} targets
  * @param {string[]} plots
+ * @param {{ result: Result }[]} grown
  */
-export function page({ machine, runs, seconds }, results, targets, plots) {
+export function page({ machine, runs, seconds }, results, targets, plots, grown) {
   const { cpu, cores, system, node, date } = machine;
   return `<!-- Written by \`npm run bench -- --write\`. -->
 # Results
@@ -29,12 +30,20 @@ ${markdown(verdictRows(targets))}
 
 ## Cases
 
-${[...results.values()].map((result) => `### ${result.chosen.name}
+${[...results.values()].map(subsection).join("\n")}
+## More and more sessions
+
+${grown.map(({ result }) => subsection(result)).join("\n")}`;
+}
+
+/** @param {Result} result */
+function subsection(result) {
+  return `### ${result.chosen.name}
 
 ${result.chosen.about}
 
 ${markdown(rows(result))}
-`).join("\n")}`;
+`;
 }
 
 /** @param {Result} result */

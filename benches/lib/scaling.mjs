@@ -6,6 +6,8 @@ import { caseNamed } from "./cases.mjs";
 
 const SESSIONS = [10, 100, 1000, 10_000];
 const SERVERS = ["ours", "baseline-ws", "hand-ws", "hand-bun"];
+/** As many as fit into a hard limit of 20,000 open files, which many systems set. */
+const MANY = 19_000;
 /** The others have no heartbeats. */
 const BEATING = ["ours", "baseline-ws"];
 
@@ -17,7 +19,7 @@ export function scaling(big) {
   const rate = caseNamed("rate-10k@1core"), beats = caseNamed("heartbeats-10k");
   return [
     ...SESSIONS.map((sessions) => ({ series: "cost", sessions, chosen: at(rate, sessions, SERVERS, "cpuMicrosEach", "µs of CPU a message") })),
-    ...[...SESSIONS, ...(big ? [50_000] : [])].map((sessions) =>
+    ...[...SESSIONS, MANY, ...(big ? [50_000] : [])].map((sessions) =>
       ({ series: "idle", sessions, chosen: at(beats, sessions, BEATING, "resident", "bytes resident") })),
   ];
 }

@@ -165,7 +165,10 @@ impl Driver {
             self.server.busy.on_activity(now);
         }
         if !self.waits_for_answer(ordered, delivered, now) {
+            let refused = !self.session.can_receive();
             self.write(cx, now);
+            // Nothing else says that what lies in the socket is wanted again.
+            self.reads_on |= refused && self.session.can_receive();
             self.deliver(now);
         }
         self.finish(cx, now);
@@ -185,12 +188,15 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Whether what is to be written waits: nothing but ACKs, while the application may be about to answer.
+    /// Whether what is to be written waits: nothing but ACKs, and not too many, while the application may be about
+    /// to answer.
     fn waits_for_answer(&mut self, ordered: bool, delivered: bool, now: Instant) -> bool {
         let may_wait = !ordered
             && !self.mailbox.is_released()
             && (self.waits || (delivered && self.server.expects_answer()))
             && self.stage == Stage::Open
+            && self.writer.is_idle()
+            && self.session.can_receive()
             && self.session.owes_only_acks();
         if may_wait && !self.waits {
             self.server.wait_for_answer(&self.mailbox, now);

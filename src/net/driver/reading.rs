@@ -65,7 +65,7 @@ impl Driver {
                     self.session.receive(frame, now);
                 }
                 Ok(Some(Ok(Incoming::Close(frame)))) => {
-                    self.writer.begin();
+                    self.write_acks(cx);
                     self.writer.put_close(frame.as_ref().map(|(code, _)| (*code, "")));
                     let reason = frame.map(|(code, reason)| CloseReason { code, reason });
                     self.session.handle(Input::Disconnected(reason), now);

@@ -49,6 +49,23 @@ impl Driver {
         });
     }
 
+    /// Puts the ACKs that are queued if there is nothing else: of a session that ends, nobody else would.
+    pub(super) fn write_acks(&mut self, cx: &mut Context<'_>) {
+        let sid = self.session.sid();
+        self.writer.begin();
+        while self.writer.has_room() {
+            let mut ended = false;
+            self.fill(sid, |session| {
+                let acks = if session.owes_only_acks() { session.poll_queued() } else { None };
+                ended = acks.is_none();
+                acks
+            });
+            if ended || !matches!(self.writer.poll_flush(&mut self.transport, cx), Poll::Ready(Ok(()))) {
+                return;
+            }
+        }
+    }
+
     /// Puts what `poll` gives, while there is room.
     #[inline(always)]
     fn fill(&mut self, sid: u64, mut poll: impl FnMut(&mut Session) -> Option<Transmit>) {

@@ -36,17 +36,19 @@ pub(in crate::net) struct Writer {
     pong: Option<Bytes>,
     /// The close frame has been put; nothing is put behind it.
     closed: bool,
+    /// The connection has more to do than to take what was put.
+    flushing: bool,
 }
 
 impl Writer {
     pub(in crate::net) fn new(end: End) -> Self {
         let (block, payload, messages) = Default::default();
-        Writer { end, block, payload, messages, put: 0, written: 0, pong: None, closed: false }
+        Writer { end, block, payload, messages, put: 0, written: 0, pong: None, closed: false, flushing: false }
     }
 
     /// Begins a batch: until [`Self::rest`] the thread's block belongs to this writer.
     pub(in crate::net) fn begin(&mut self) {
-        if self.block.is_empty() {
+        if self.block.is_empty() && self.block.capacity() < blocks::BLOCK {
             self.block = blocks::take_writing();
         }
     }
@@ -157,7 +159,9 @@ impl Writer {
         }
         // Its memory may be wanted for what comes next.
         self.payload = Bytes::new();
-        Pin::new(io).poll_flush(cx)
+        let flushed = Pin::new(io).poll_flush(cx);
+        self.flushing = flushed.is_pending();
+        flushed
     }
 
     /// Bytes of the messages that have been written whole since the last call, headers not counted.
@@ -181,6 +185,11 @@ impl Writer {
     #[inline]
     pub(in crate::net) fn is_flushed(&self) -> bool {
         self.block.is_empty() && self.payload.is_empty()
+    }
+
+    /// Whether there is nothing that waits for the socket.
+    pub(in crate::net) fn is_idle(&self) -> bool {
+        self.is_flushed() && self.pong.is_none() && !self.flushing
     }
 
     /// Whether the close frame has been put and taken.
