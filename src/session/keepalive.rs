@@ -110,6 +110,9 @@ impl Session {
             if !matches!(frame, Tracked::TxRefusal(_)) {
                 self.ack_timeouts = self.ack_timeouts.saturating_add(1);
             }
+            if frame.is_send() {
+                self.outbox.acknowledged();
+            }
             self.fail_tracked(frame, super::Outcome::TimedOut);
         }
     }

@@ -185,6 +185,9 @@ impl Session {
             self.rtt_ms =
                 if self.rtt_ms < 0.0 { sample } else { self.rtt_ms * (1.0 - RTT_WEIGHT) + sample * RTT_WEIGHT };
         }
+        if frame.is_send() {
+            self.outbox.acknowledged();
+        }
         match frame {
             Tracked::Send(token) => self.acknowledge_send(token),
             Tracked::EndpointInfo => self.on_info_acknowledged(now),

@@ -18,4 +18,5 @@ mod sequences;
 mod transaction_sequences;
 mod transactions_in;
 mod transactions_out;
+mod unacknowledged;
 mod verdicts;
