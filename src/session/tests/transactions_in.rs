@@ -241,3 +241,19 @@ fn the_peers_own_cancel_of_a_refused_transaction_is_not_taken_for_ours() {
     assert_eq!(outcomes(&exchange, Side::Server), (None, None));
     assert_eq!(outcomes(&exchange, Side::Peer), (None, None));
 }
+
+#[test]
+fn a_peer_that_never_gives_up_what_was_refused_begins_no_more_than_1024_of_them() {
+    let mut solo = Solo::connected(Config { max_unacknowledged: 1, ..Config::default() });
+    for tx_id in 0..1024 {
+        solo.started(tx_id, 1, 0);
+        solo.chunk(tx_id, 2);
+    }
+    solo.frames();
+    solo.started(1024, 1, 0);
+    let text = "TX_START of 1024: 1024 that were refused have not been given up, the limit";
+    assert_eq!(diagnostics(solo.frames()), [text]);
+    solo.finished(7);
+    solo.started(1024, 1, 0);
+    assert_eq!(solo.frames(), [ack(96)]);
+}

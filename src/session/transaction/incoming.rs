@@ -11,6 +11,9 @@ use crate::session::Session;
 use crate::session::acks::Tracked;
 use crate::session::io::Event;
 
+/// Transactions refused of which the peer has not acknowledged that: at this many it may begin no more.
+const MAX_REFUSED: usize = 1024;
+
 /// One transaction of the peer's.
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -59,6 +62,9 @@ impl Session {
             _ if self.tx.incoming.contains_key(&start.tx_id) => Some("that transaction is under way".to_owned()),
             _ if self.tx.incoming.len() >= self.config.max_transactions => {
                 Some(format!("{} transactions are under way, the limit", self.tx.incoming.len()))
+            }
+            _ if self.tx.refused.len() >= MAX_REFUSED => {
+                Some(format!("{MAX_REFUSED} that were refused have not been given up, the limit"))
             }
             _ => None,
         };
