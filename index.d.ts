@@ -118,6 +118,12 @@ export interface ICAMPWebsocketServerOptions {
      */
     maxInboundBytes?: number | undefined;
     /**
+     * Frames of one session that may be written and not yet acknowledged by its client, at least 1; `Infinity` for
+     * no bound. Default 8192. At the limit what is sent waits in the session's queue, under the caps and the drop policy of
+     * `backpressure`, until the client acknowledges or `ackTimeoutMs` is over.
+     */
+    maxUnacknowledged?: number | undefined;
+    /**
      * Transactions of one peer that may be under way at once, at least 0; `Infinity` for no bound.
      * Default 64. One more is answered with an ERROR frame (protocol: TX_START).
      */

@@ -210,7 +210,7 @@ test("10,000 messages arrive in order at a listener that is sometimes slow", asy
 });
 
 test("10,000 messages from the server arrive in order and every promise resolves", async (t) => {
-  const { session, peer } = await openPair(t);
+  const { session, peer } = await openPair(t, { options: { maxUnacknowledged: 10_000 } });
   const sends = Array.from({ length: 10_000 }, (_, i) => session.base.SendUTF8(String(i)));
   await within(Promise.all(sends), 20_000, "10,000 sends");
   assert.deepEqual(peer.texts().map(Number), Array.from({ length: 10_000 }, (_, i) => i));

@@ -58,6 +58,7 @@ export function readOptions(options = {}) {
     handshakeTimeoutMs: number("handshakeTimeoutMs", options.handshakeTimeoutMs, 10000, 1, MAX_MS),
     maxHeaderBytes: integer("maxHeaderBytes", options.maxHeaderBytes, 16 * KIB, 256, 16 * MIB),
     maxInboundBytes: size("maxInboundBytes", options.maxInboundBytes, 4 * MIB, 1),
+    maxUnacknowledged: size("maxUnacknowledged", options.maxUnacknowledged, 8192, 1),
     maxTransactions: size("maxTransactions", options.maxTransactions, 64, 0),
     maxSpoolBytes: size("maxSpoolBytes", options.maxSpoolBytes, GIB, 1),
     busyPollUs: integer("busyPollUs", options.busyPollUs, 0, 0, 10_000),

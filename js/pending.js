@@ -1,8 +1,15 @@
 // The promises of sends that are under way.
 
+/** Room to begin with. */
 const CAPACITY = 16;
 
-/** @type {(value?: any) => void} */
+/** Room that is kept when nothing is under way. */
+const KEPT = 128;
+
+/** Room from which on it pays to look for promises that were overtaken by most others. */
+const LARGE = 1024;
+
+/** @type {((value?: any) => void) | undefined} */
 let lastResolve;
 
 /**
@@ -32,21 +39,38 @@ export function reportRejection(promise, report) {
   return promise === lastPromise && lastPending !== undefined && lastPending.reportLast(report);
 }
 
+/** Lets go of the send made last: it would keep its session alive until the next one. */
+export function forgetLast() {
+  lastResolve = lastPromise = lastPending = undefined;
+}
+
+/**
+ * @typedef {object} Straggler
+ * @property {Promise<void>} promise
+ * @property {any} resolve
+ * @property {((error: unknown) => void) | undefined} report
+ */
+
 /**
  * Promises by token: 0, 1, 2, … in the order of the sends, wrapping at 2^32 as the native side
- * counts them. They lie in a ring, the token's low bits being the index.
+ * counts them. They lie in a ring, the token's low bits being the index. One that has been overtaken by most others
+ * lies apart, so that the ring is never much larger than what is under way.
  */
 export class PendingSends {
   /** @type {(Promise<void> | undefined)[]} */
   #promises = new Array(CAPACITY);
-  /** Undefined only before its first use. To reject, they are given a rejected promise. @type {any[]} */
+  /** Of those that have a promise. To reject, they are given a rejected promise. @type {any[]} */
   #resolvers = new Array(CAPACITY);
   /** Who is told of a rejection, beside the promise. @type {(((error: unknown) => void) | undefined)[]} */
   #reports = new Array(CAPACITY);
   #mask = CAPACITY - 1;
-  /** The oldest token that may be unsettled. */
+  /** The oldest token that may have its promise in the ring. */
   #first = 0;
   #next = 0;
+  /** How many wait, in the ring and apart. */
+  #waiting = 0;
+  /** Those before `#first`, by token. @type {Map<number, Straggler> | undefined} */
+  #stragglers;
 
   /** The promise of the next send. */
   add() {
@@ -57,6 +81,7 @@ export class PendingSends {
     this.#resolvers[index] = lastResolve;
     this.#reports[index] = undefined;
     this.#next = (this.#next + 1) >>> 0;
+    this.#waiting++;
     lastPromise = promise;
     lastPending = this;
     return promise;
@@ -79,12 +104,26 @@ export class PendingSends {
    * @param {number} count
    */
   resolve(first, count) {
+    const stragglers = this.#stragglers;
     for (let i = 0; i < count; i++) {
-      const index = (first + i) & this.#mask;
+      const token = (first + i) >>> 0;
+      if (stragglers !== undefined && stragglers.size > 0) {
+        const straggler = stragglers.get(token);
+        if (straggler !== undefined) {
+          stragglers.delete(token);
+          this.#waiting--;
+          straggler.resolve();
+          continue;
+        }
+        if (!this.#inRing(token)) continue;
+      }
+      const index = token & this.#mask;
       if (this.#promises[index] === undefined) continue;
       this.#promises[index] = undefined;
+      this.#waiting--;
       this.#resolvers[index]();
     }
+    if (this.#waiting === 0 && this.#mask >= KEPT) this.#clear();
   }
 
   /**
@@ -96,14 +135,8 @@ export class PendingSends {
    * @param {Error} error
    */
   reject(first, count, error) {
-    for (let i = 0; i < count; i++) {
-      const index = (first + i) & this.#mask;
-      const promise = this.#promises[index];
-      if (promise === undefined) continue;
-      this.#promises[index] = undefined;
-      promise.catch(this.#reports[index] ?? ignore);
-      this.#resolvers[index](Promise.reject(error));
-    }
+    for (let i = 0; i < count; i++) this.#settle((first + i) >>> 0, () => Promise.reject(error));
+    if (this.#waiting === 0 && this.#mask >= KEPT) this.#clear();
   }
 
   /**
@@ -112,17 +145,19 @@ export class PendingSends {
    * @param {Error} error
    */
   rejectAll(error) {
+    for (const token of this.#stragglers?.keys() ?? []) this.reject(token, 1, error);
     this.reject(this.#first, (this.#next - this.#first) >>> 0, error);
   }
 
   /** Whether no send waits. */
   get isSettled() {
-    return this.#promises.every((promise) => promise === undefined);
+    return this.#waiting === 0;
   }
 
   /** Resolves once every send so far is settled, whichever way. */
   settled() {
-    return Promise.allSettled(this.#promises.filter((promise) => promise !== undefined));
+    const apart = [...(this.#stragglers?.values() ?? [])].map(({ promise }) => promise);
+    return Promise.allSettled([...apart, ...this.#promises.filter((promise) => promise !== undefined)]);
   }
 
   /**
@@ -132,29 +167,88 @@ export class PendingSends {
    * @param {number} later
    */
   join(earlier, later) {
-    const from = later & this.#mask;
-    const to = earlier & this.#mask;
-    const promise = this.#promises[to];
-    const fate = this.#promises[from];
-    if (promise === undefined || fate === undefined) return;
-    this.#promises[to] = undefined;
-    promise.catch(this.#reports[to] ?? ignore);
-    this.#resolvers[to](fate);
+    const fate = this.#inRing(later) ? this.#promises[later & this.#mask] : this.#stragglers?.get(later)?.promise;
+    if (fate !== undefined) this.#settle(earlier, () => fate);
   }
 
-  /** Moves past what is settled, and doubles the ring if that was not enough. */
+  /**
+   * Settles a send as a promise that is rejected, or may be.
+   *
+   * @param {number} token
+   * @param {() => Promise<void>} fate
+   */
+  #settle(token, fate) {
+    const { promise, resolve, report } = this.#take(token) ?? {};
+    if (promise === undefined) return;
+    promise.catch(report ?? ignore);
+    resolve(fate());
+  }
+
+  /**
+   * Removes a send.
+   *
+   * @param {number} token
+   * @returns {Straggler | undefined}
+   */
+  #take(token) {
+    const straggler = this.#stragglers?.get(token);
+    if (straggler !== undefined) {
+      this.#stragglers?.delete(token);
+      this.#waiting--;
+      return straggler;
+    }
+    if (!this.#inRing(token)) return undefined;
+    const index = token & this.#mask;
+    const promise = this.#promises[index];
+    if (promise === undefined) return undefined;
+    this.#promises[index] = undefined;
+    this.#waiting--;
+    return { promise, resolve: this.#resolvers[index], report: this.#reports[index] };
+  }
+
+  /** @param {number} token */
+  #inRing(token) {
+    return ((token - this.#first) >>> 0) < ((this.#next - this.#first) >>> 0);
+  }
+
+  /** Moves past what is settled, sets apart what was overtaken, and doubles the ring if that was not enough. */
   #makeRoom() {
     while (this.#first !== this.#next && this.#promises[this.#first & this.#mask] === undefined) {
       this.#first = (this.#first + 1) >>> 0;
     }
     const used = (this.#next - this.#first) >>> 0;
-    if (used <= this.#mask >>> 1) return;
-    const mask = this.#mask * 2 + 1;
-    const promises = new Array(mask + 1);
-    const resolvers = new Array(mask + 1);
-    const reports = new Array(mask + 1);
-    for (let i = 0; i < used; i++) {
-      const token = (this.#first + i) >>> 0;
+    const capacity = this.#mask + 1;
+    if (used <= capacity / 2) return;
+    if (capacity >= LARGE && this.#waiting - (this.#stragglers?.size ?? 0) <= capacity / 8) return this.#setApart();
+    this.#resize(capacity * 2);
+  }
+
+  /** Few of many are left in the ring. */
+  #setApart() {
+    const stragglers = (this.#stragglers ??= new Map());
+    for (; this.#first !== this.#next; this.#first = (this.#first + 1) >>> 0) {
+      const index = this.#first & this.#mask;
+      const promise = this.#promises[index];
+      if (promise === undefined) continue;
+      stragglers.set(this.#first, { promise, resolve: this.#resolvers[index], report: this.#reports[index] });
+      this.#promises[index] = undefined;
+    }
+  }
+
+  /** Nothing waits: gives back what a burst has left. */
+  #clear() {
+    this.#first = this.#next;
+    this.#stragglers = undefined;
+    this.#resize(CAPACITY);
+  }
+
+  /** @param {number} capacity a power of two */
+  #resize(capacity) {
+    const mask = capacity - 1;
+    const promises = new Array(capacity);
+    const resolvers = new Array(capacity);
+    const reports = new Array(capacity);
+    for (let token = this.#first; token !== this.#next; token = (token + 1) >>> 0) {
       promises[token & mask] = this.#promises[token & this.#mask];
       resolvers[token & mask] = this.#resolvers[token & this.#mask];
       reports[token & mask] = this.#reports[token & this.#mask];

@@ -8,6 +8,7 @@ import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
 import { number, policyName, readOptions, readSsl } from "./options.js";
 import { Peers } from "./peer.js";
+import { forgetLast } from "./pending.js";
 import { MORE, NOTHING, Records } from "./records.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
@@ -73,7 +74,13 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#secure = settings.cert !== undefined;
     this.#flush = () => this.#flushNow();
     this.#dispatch = () => this.#dispatchNow();
-    this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
+    this._settings = {
+      ackTimeoutMs: settings.ackTimeoutMs,
+      dropPolicy: policyName(settings.dropPolicy),
+      // As much may wait for hooks as may otherwise be on its way.
+      maxHooked: settings.maxUnacknowledged + settings.maxQueueCount,
+      maxHookedBytes: settings.highWaterMark + settings.maxQueuedBytes,
+    };
     this.#busy = new BusyPoll(settings.busyPollUs);
     this.#peers = new Peers({
       order: (give) => this.#order(() => give(this._native)),
@@ -264,6 +271,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   #flushNow() {
     if (!this.#unflushed) return;
     this.#unflushed = false;
+    forgetLast();
     this._functions.flush();
   }
 

@@ -39,7 +39,7 @@ const ssl: SSLOptions = { key: readFileSync("key.pem"), cert: "-----BEGIN CERTIF
 const all: ICAMPWebsocketServerOptions = {
     keepAliveIntervalMs: 1000, port: 443, host: "127.0.0.1", ssl, backpressure: { highWaterMark: 1 },
     ackTimeoutMs: 5000, handshakeTimeoutMs: 5000, maxHeaderBytes: 8192, maxInboundBytes: 1 << 20,
-    maxTransactions: 8, maxSpoolBytes: Infinity, busyPollUs: 200,
+    maxUnacknowledged: 100, maxTransactions: 8, maxSpoolBytes: Infinity, busyPollUs: 200,
     path: "/camp", backlog: 128, reusePort: true, maxConnections: Infinity, allowedOrigins: ["https://example.com"] as const,
 };
 const unset: ICAMPWebsocketServerOptions = { port: undefined, host: undefined, ssl: undefined, backpressure: undefined };

@@ -4,8 +4,8 @@ use std::task::Waker;
 
 use super::application::Application;
 
-/// Bytes that an event costs beside its payload.
-const OVERHEAD: usize = 16;
+/// What an event costs beside its payload, in bytes: the application may keep a promise for what it answers.
+const OVERHEAD: usize = 512;
 
 /// Counts what was passed on and not yet taken.
 #[derive(Debug)]

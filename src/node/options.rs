@@ -40,6 +40,8 @@ pub struct NativeOptions {
     pub max_header_bytes: f64,
     /// `maxInboundBytes`
     pub max_inbound_bytes: f64,
+    /// `maxUnacknowledged`
+    pub max_unacknowledged: f64,
     /// `maxTransactions`
     pub max_transactions: f64,
     /// `maxSpoolBytes`
@@ -99,6 +101,7 @@ impl NativeOptions {
                         _ => DropPolicy::Oldest,
                     },
                 },
+                max_unacknowledged: size(self.max_unacknowledged),
                 max_transactions: size(self.max_transactions),
                 max_unread: self.max_spool_bytes as u64,
                 ..Config::default()

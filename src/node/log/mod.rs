@@ -26,6 +26,9 @@ pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false>;
 /// Committed bytes at which no session reads on until JavaScript has taken them.
 const FULL: usize = 64 << 20;
 
+/// What a record counts beside its bytes: what JavaScript makes of it is larger.
+const RECORD_WEIGHT: usize = 256;
+
 /// Records lie in pieces of about this many bytes.
 const PIECE: usize = 32 << 10;
 
@@ -40,7 +43,7 @@ pub(super) struct Log {
     wake: Mutex<Option<Wake>>,
     /// How often JavaScript has taken the log.
     taken: AtomicU64,
-    /// Bytes committed and not taken.
+    /// Bytes committed and not taken, and the weight of their records.
     size: AtomicUsize,
     /// The last commit that JavaScript has handed out, and answered as far as it does so at once.
     answered: AtomicU64,
@@ -50,7 +53,7 @@ pub(super) struct Log {
 
 struct Committed {
     batch: Batch,
-    /// Bytes of its records.
+    /// Bytes of its records, and their weight.
     bytes: usize,
     /// Empty ones.
     spare: Vec<Vec<u8>>,

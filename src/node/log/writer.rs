@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 
-use super::{Committed, Log, PIECE};
+use super::{Committed, Log, PIECE, RECORD_WEIGHT};
 use crate::net::Slot;
 use crate::node::record::{self, Kind, LARGE_FROM};
 use crate::node::server::lock;
@@ -25,6 +25,8 @@ pub(in crate::node) struct LogWriter {
 #[derive(Default)]
 struct Staged {
     records: Vec<u8>,
+    /// How many they are, but for those whose payload lies beside the log.
+    count: usize,
     large: VecDeque<Bytes>,
     large_bytes: usize,
     stops: VecDeque<u64>,
@@ -126,7 +128,7 @@ impl LogWriter {
         let mut committed = self.log.lock();
         let Committed { batch, bytes, spare, number, awake, .. } = &mut *committed;
         *number = self.commits.get();
-        *bytes += staged.records.len();
+        *bytes += staged.records.len() + std::mem::take(&mut staged.count) * RECORD_WEIGHT;
         match batch.pieces.back_mut() {
             Some(last) if last.len() + staged.records.len() <= PIECE => last.append(&mut staged.records),
             _ => {
@@ -149,7 +151,9 @@ impl LogWriter {
 
 impl Staged {
     #[inline]
+    /// Ends a record.
     fn pad(&mut self) {
+        self.count += 1;
         let padded = self.records.len().next_multiple_of(8);
         self.records.resize(padded, 0);
     }
