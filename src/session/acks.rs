@@ -25,10 +25,10 @@ pub(super) enum Tracked {
     EndpointInfo,
     /// An ERROR frame of this session's own making.
     Diagnostic,
+    /// The begin of an outgoing transaction of that number.
+    TxStart(u32),
     /// The end of an outgoing transaction.
     TxFinish(TxKey),
-    /// TX_CANCEL of the peer's transaction of that number.
-    TxRefusal(u32),
 }
 
 #[derive(Debug)]
@@ -69,6 +69,14 @@ impl Acks {
         let index = ack.wrapping_sub(self.first) as usize;
         if let Some(Entry::Waiting { written, .. }) = self.entries.get_mut(index) {
             *written = Some(at);
+        }
+    }
+
+    /// The frame of that number, if its ACK is waited for.
+    pub(super) fn waiting(&self, ack: u32) -> Option<Tracked> {
+        match self.entries.get(ack.wrapping_sub(self.first) as usize) {
+            Some(&Entry::Waiting { frame, .. }) => Some(frame),
+            _ => None,
         }
     }
 
