@@ -272,6 +272,8 @@ pub struct Config {
     pub ack_timeout: Duration,
     /// Bounds of the outgoing queue.
     pub backpressure: Backpressure,
+    /// Data frames that may have been sent and not acknowledged; at this many, further ones wait in the queue.
+    pub max_unacknowledged: usize,
     /// Feature bits announced in ENDPOINT_INFO.
     pub features: u64,
     /// Messages that arrive behind one that waits for its hooks: bytes kept before reading stops.
@@ -289,6 +291,7 @@ impl Default for Config {
             keep_alive: Duration::from_millis(15_000),
             ack_timeout: Duration::from_millis(15_000),
             backpressure: Backpressure::default(),
+            max_unacknowledged: 8192,
             features: FEATURE_TRANSACTIONS,
             max_backlog: 1 << 20,
             max_transactions: 64,

@@ -106,6 +106,9 @@ impl Session {
         let active = self.keepalive.active_time(now);
         while let Some(frame) = self.acks.expire(active) {
             self.ack_timeouts = self.ack_timeouts.saturating_add(1);
+            if frame.is_send() {
+                self.outbox.acknowledged();
+            }
             self.fail_tracked(frame, super::Outcome::TimedOut);
         }
     }

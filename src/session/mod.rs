@@ -95,7 +95,7 @@ pub struct Session {
 impl Session {
     /// A session whose WebSocket has just been opened.
     pub fn new(sid: u64, role: Role, config: Rc<Config>, now: Instant) -> Self {
-        let mut outbox = Outbox::new(config.backpressure.clone());
+        let mut outbox = Outbox::new(config.backpressure.clone(), config.max_unacknowledged);
         outbox.push_control(Outgoing::EndpointInfo);
         Session {
             sid,

@@ -3,11 +3,12 @@
 //! ```text
 //! offer ─┬─> committed ──pop──> in the driver's hands ──written──> gone
 //!        │        ^
-//!        └─> waiting   (only while sending is paused)
+//!        └─> waiting   (while sending is paused, or too many data frames are unacknowledged)
 //! ```
 //!
 //! Committed frames are bound for the socket in their order. Waiting ones may still give way
 //! to newer ones, but only data frames do: control frames are neither dropped nor overtaken.
+//! Those that the peer needs in order to acknowledge, and to be kept alive, do not wait for its ACKs.
 
 use std::collections::VecDeque;
 
@@ -78,14 +79,20 @@ pub(super) enum Offer {
 #[derive(Debug)]
 pub(super) struct Outbox {
     limits: Backpressure,
+    /// Most data frames that may be committed or on their way and not yet acknowledged.
+    max_unacknowledged: usize,
     committed: VecDeque<Outgoing>,
-    /// Empty unless `paused`.
+    /// Empty unless `paused`, or `unacknowledged` is at its maximum.
     waiting: VecDeque<Outgoing>,
     /// Data frames in `waiting`: how many, and the sum of their encoded lengths.
     waiting_data: usize,
     waiting_data_bytes: usize,
-    /// Encoded bytes of the control frames in `committed` and `waiting`.
+    /// Frames in `waiting` that do not wait for ACKs.
+    waiting_urgent: usize,
+    /// Encoded bytes of the control frames in `committed` and `waiting`, but for those that the application alone causes.
     queued_control_bytes: usize,
+    /// Sends of the application, and ERROR frames, that were committed and whose ACK has neither come nor been given up.
+    unacknowledged: usize,
     /// Frames polled and not yet written, oldest first; those of which nothing is to be done count as one.
     unwritten: VecDeque<(usize, OnWritten)>,
     /// Bytes reported as written beyond the frames removed from `unwritten`.
@@ -96,14 +103,17 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(limits: Backpressure) -> Self {
+    pub(super) fn new(limits: Backpressure, max_unacknowledged: usize) -> Self {
         Outbox {
             limits,
+            max_unacknowledged,
             committed: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_data: 0,
             waiting_data_bytes: 0,
+            waiting_urgent: 0,
             queued_control_bytes: 0,
+            unacknowledged: 0,
             unwritten: VecDeque::new(),
             written_ahead: 0,
             in_flight: 0,
@@ -121,8 +131,10 @@ impl Outbox {
     /// Queues a control frame.
     #[inline]
     pub(super) fn push_control(&mut self, frame: Outgoing) {
-        self.queued_control_bytes += frame.encoded_len();
-        if self.paused {
+        self.queued_control_bytes += frame.peer_caused_len();
+        let urgent = !frame.keeps_its_place();
+        if self.paused || !(urgent || (self.waiting.is_empty() && self.may_commit(&frame))) {
+            self.waiting_urgent += usize::from(urgent);
             self.waiting.push_back(frame);
         } else {
             self.commit(frame);
@@ -153,7 +165,7 @@ impl Outbox {
         token: Option<Token>,
         evicted: &mut Vec<(Payload, Option<Token>)>,
     ) -> Offer {
-        if !self.paused {
+        if self.may_commit_data() {
             self.commit(Outgoing::Data { payload, token });
             return Offer::Taken;
         }
@@ -213,9 +225,7 @@ impl Outbox {
             return Some(run);
         }
         let frame = self.committed.pop_front()?;
-        if !matches!(frame, Outgoing::Data { .. }) {
-            self.queued_control_bytes -= frame.encoded_len();
-        }
+        self.queued_control_bytes -= frame.peer_caused_len();
         Some(frame)
     }
 
@@ -231,12 +241,15 @@ impl Outbox {
     /// Whether a frame may go to the driver without waiting here.
     #[inline]
     pub(super) fn passes_through(&self) -> bool {
-        !self.paused && self.committed.is_empty()
+        self.may_commit_data() && self.committed.is_empty()
     }
 
-    /// A frame of `len` bytes went to the driver without having waited here.
+    /// A send or a chunk of `len` bytes went to the driver without having waited here.
     #[inline]
     pub(super) fn passed_through(&mut self, len: usize, then: OnWritten) {
+        if let OnWritten::Tracked(_) = then {
+            self.unacknowledged += 1;
+        }
         self.in_flight += len;
         self.paused |= self.in_flight >= self.limits.high_watermark;
         self.polled(len, then);
@@ -250,6 +263,21 @@ impl Outbox {
         if self.paused && self.may_resume() {
             self.resume();
         }
+    }
+
+    /// The ACK of a frame that is [`Outgoing::awaits_ack`] has come, or is no longer waited for.
+    #[inline]
+    pub(super) fn acknowledged(&mut self) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        if !self.waiting.is_empty() {
+            self.release();
+        }
+    }
+
+    /// No more data frames come: those that wait need not wait for ACKs.
+    pub(super) fn lift_bound(&mut self) {
+        self.max_unacknowledged = usize::MAX;
+        self.release();
     }
 
     /// The oldest frame that has been written whole.
@@ -281,11 +309,11 @@ impl Outbox {
 
     /// Frames and bytes of `waiting`, and the bytes before them that the socket has not taken.
     pub(super) fn queued(&self) -> (usize, usize, usize) {
-        let control = if self.paused { self.queued_control_bytes } else { 0 };
+        let control = if self.waiting.is_empty() { 0 } else { self.queued_control_bytes };
         (self.waiting.len(), self.waiting_data_bytes + control, self.in_flight)
     }
 
-    /// Bytes of control frames that were not polled yet: many only if the peer does not read.
+    /// Bytes of control frames that the peer has caused and that were not polled yet: many only if it does not read.
     pub(super) fn queued_control_bytes(&self) -> usize {
         self.queued_control_bytes
     }
@@ -294,6 +322,7 @@ impl Outbox {
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Outgoing> {
         self.waiting_data = 0;
         self.waiting_data_bytes = 0;
+        self.waiting_urgent = 0;
         self.queued_control_bytes = 0;
         std::mem::take(&mut self.committed).into_iter().chain(std::mem::take(&mut self.waiting))
     }
@@ -313,8 +342,19 @@ impl Outbox {
         self.unwritten.shrink_to(self.unwritten.len() * 2);
     }
 
+    fn may_commit(&self, frame: &Outgoing) -> bool {
+        if frame.awaits_ack() { self.may_commit_data() } else { !self.paused }
+    }
+
+    /// Whether a data frame need not wait.
+    #[inline(always)]
+    fn may_commit_data(&self) -> bool {
+        !self.paused && self.unacknowledged < self.max_unacknowledged
+    }
+
     #[inline(always)]
     fn commit(&mut self, frame: Outgoing) {
+        self.unacknowledged += usize::from(frame.awaits_ack());
         self.in_flight += frame.encoded_len();
         self.committed.push_back(frame);
         if self.in_flight >= self.limits.high_watermark {
@@ -329,10 +369,33 @@ impl Outbox {
 
     fn resume(&mut self) {
         self.paused = false;
+        self.release();
+    }
+
+    /// Commits what waits and need not.
+    fn release(&mut self) {
         while !self.paused {
-            let Some(frame) = self.waiting.pop_front() else { break };
+            if self.waiting.front().is_some_and(|frame| !self.may_commit(frame)) {
+                return self.release_urgent();
+            }
+            let Some(frame) = self.waiting.pop_front() else { return };
             self.uncount(&frame);
             self.commit(frame);
+        }
+    }
+
+    /// The first that waits has to wait for ACKs: what does not goes before it.
+    fn release_urgent(&mut self) {
+        if self.waiting_urgent == 0 {
+            return;
+        }
+        for frame in std::mem::take(&mut self.waiting) {
+            if self.paused || frame.keeps_its_place() {
+                self.waiting.push_back(frame);
+            } else {
+                self.uncount(&frame);
+                self.commit(frame);
+            }
         }
     }
 
@@ -355,11 +418,34 @@ impl Outbox {
         if let Outgoing::Data { .. } = waiting {
             self.waiting_data -= 1;
             self.waiting_data_bytes -= len;
+        } else if !waiting.keeps_its_place() {
+            self.waiting_urgent -= 1;
         }
     }
 }
 
 impl Outgoing {
+    /// Whether no data frame that was sent later may go before it, nor it before one that was sent earlier.
+    fn keeps_its_place(&self) -> bool {
+        matches!(self, Outgoing::Data { .. } | Outgoing::Transaction(_) | Outgoing::Bye(_))
+    }
+
+    /// Whether it counts among those that are unacknowledged.
+    #[inline]
+    fn awaits_ack(&self) -> bool {
+        match self {
+            Outgoing::Data { .. } => true,
+            Outgoing::Transaction(tx) => matches!(tx.ack, Frames::Tracked(tracked) if tracked.is_send()),
+            _ => false,
+        }
+    }
+
+    /// Its length, unless the application alone causes such frames.
+    #[inline]
+    fn peer_caused_len(&self) -> usize {
+        if self.keeps_its_place() { 0 } else { self.encoded_len() }
+    }
+
     /// Length of its frame, or frames, in bytes (PROTOCOL section 3).
     #[inline]
     fn encoded_len(&self) -> usize {

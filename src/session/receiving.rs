@@ -24,6 +24,9 @@ const TOO_BIG: u16 = 1009;
 /// Messages of a session that are with their hooks at once.
 const MAX_HELD: usize = 64;
 
+/// Bytes that a frame in the backlog takes beside its own, about: short ones must not take many times their length.
+const BACKLOG_OVERHEAD: usize = 64;
+
 /// Weight of the newest round-trip sample.
 const RTT_WEIGHT: f64 = 0.2;
 
@@ -69,7 +72,7 @@ impl Session {
             || overtakes(&frame)
             || (self.backlog.is_empty() && self.joins_held(&frame, self.hooks));
         if !at_once {
-            self.backlog_bytes += frame.len();
+            self.backlog_bytes += frame.len() + BACKLOG_OVERHEAD;
             // What waits long must not keep alive the block it was read into.
             self.backlog.push_back((Bytes::copy_from_slice(&frame), self.hooks));
             return;
@@ -172,7 +175,7 @@ impl Session {
             && (self.held.is_empty() || self.joins_held(frame, *hooks))
         {
             let Some((frame, hooks)) = self.backlog.pop_front() else { break };
-            self.backlog_bytes -= frame.len();
+            self.backlog_bytes -= frame.len() + BACKLOG_OVERHEAD;
             self.on_frame(frame, hooks, now);
         }
     }
@@ -186,6 +189,9 @@ impl Session {
             let sample = elapsed.as_secs_f64() * 1000.0;
             self.rtt_ms =
                 if self.rtt_ms < 0.0 { sample } else { self.rtt_ms * (1.0 - RTT_WEIGHT) + sample * RTT_WEIGHT };
+        }
+        if frame.is_send() {
+            self.outbox.acknowledged();
         }
         match frame {
             Tracked::Send(token) => self.acknowledge_send(token),

@@ -49,6 +49,7 @@ impl Session {
         if !matches!(self.phase, Phase::Open) {
             return;
         }
+        self.outbox.lift_bound();
         if let Some(reason) = bye {
             self.outbox.push_control(Outgoing::Bye(reason));
         }

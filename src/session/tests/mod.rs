@@ -19,4 +19,5 @@ mod transaction_sequences;
 mod transaction_waits;
 mod transactions_in;
 mod transactions_out;
+mod unacknowledged;
 mod verdicts;

@@ -10,7 +10,7 @@ use super::pair::{Pair, Side, Solo, text_frame, with_backpressure};
 use super::sequences::{backpressure, payload};
 use crate::checks;
 use crate::protocol::Frame;
-use crate::session::{Backpressure, DataKind, DropPolicy, Event, Hooks, Input, Outcome, Payload, Token};
+use crate::session::{Backpressure, Config, DataKind, DropPolicy, Event, Hooks, Input, Outcome, Payload, Token};
 
 /// What a session has to send, as far as a list can tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -221,9 +221,10 @@ proptest! {
     #[test]
     fn data_arrives_in_the_order_sent_minus_what_was_dropped(
         limits in backpressure(),
+        max_unacknowledged in 1..20_usize,
         steps in vec(step(), 0..150),
     ) {
-        let mut pair = Pair::new(with_backpressure(limits));
+        let mut pair = Pair::new(Config { max_unacknowledged, ..with_backpressure(limits) });
         let sides = [Side::Server, Side::Peer];
         let mut sent = [vec![], vec![]];
         for side in sides {

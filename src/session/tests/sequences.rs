@@ -45,11 +45,12 @@ pub(super) fn backpressure() -> impl Strategy<Value = Backpressure> {
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    (backpressure(), 1..1000_u64, 1..1000_u64, 0..100_usize).prop_map(
-        |(backpressure, keep_alive, ack_timeout, max_backlog)| Config {
+    (backpressure(), 1..1000_u64, 1..1000_u64, 0..100_usize, 1..20_usize).prop_map(
+        |(backpressure, keep_alive, ack_timeout, max_backlog, max_unacknowledged)| Config {
             keep_alive: ms(keep_alive),
             ack_timeout: ms(ack_timeout),
             backpressure,
+            max_unacknowledged,
             features: 0,
             max_backlog,
             ..Config::default()

@@ -291,3 +291,26 @@ fn no_more_than_1024_refusals_are_remembered_for_a_peer_that_acknowledges_none()
     solo.disconnect();
     assert!(solo.is_idle());
 }
+
+#[test]
+fn a_peer_of_which_1024_transactions_were_refused_begins_no_more_until_it_can_be_told() {
+    let mut solo = Solo::connected(Config { max_unacknowledged: 1, ..Config::default() });
+    // The second message waits for the ACK of the first, and all that is behind it waits, too.
+    solo.send_text("a");
+    solo.send_text("b");
+    for tx_id in 0..1024 {
+        solo.started(tx_id, 1, 0);
+        solo.chunk(tx_id, 2);
+    }
+    let frames = solo.frames();
+    assert_eq!(frames.iter().filter(|frame| **frame == ack(96)).count(), 1024);
+    assert!(!names(&frames).contains(&"TX_CANCEL"));
+    solo.started(1024, 1, 0);
+    assert_eq!(solo.frames(), []);
+    solo.acknowledge(1);
+    solo.acknowledge(2);
+    let text = "TX_START of 1024: 1024 refusals have not gone out yet, the limit";
+    assert_eq!(diagnostics(solo.frames()), [text]);
+    solo.started(1024, 1, 0);
+    assert_eq!(solo.frames(), [ack(96)]);
+}

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::io::{TxEnd, TxEvent, TxKey};
-use super::refusals::Refusal;
+use super::refusals::{MAX_REFUSED, Refusal};
 use super::{ANONYMOUS, Frames, Transactions};
 use crate::protocol::{Behaviour, Frame, MAX_NAME, Text, TxStart};
 use crate::session::Session;
@@ -47,6 +47,7 @@ impl Session {
             _ if self.tx.incoming.len() >= self.config.max_transactions => {
                 Some(format!("{} transactions are under way, the limit", self.tx.incoming.len()))
             }
+            _ if self.tx.refused.is_full() => Some(format!("{MAX_REFUSED} refusals have not gone out yet, the limit")),
             _ => None,
         };
         let (Some(behaviour), None) = (behaviour, &fault) else {

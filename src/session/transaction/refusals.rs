@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Refusals remembered until the peer has heard of them. One that acknowledges no TX_CANCEL and ends nothing
-/// must not make memory grow.
-const MAX_TOLD: usize = 1024;
+/// Refusals remembered until the peer is known to have heard of them. Beyond that many the oldest that went out is
+/// forgotten, for one that acknowledges no TX_CANCEL and ends nothing must not make memory grow; and while none has
+/// gone out, the peer begins no more.
+pub(super) const MAX_REFUSED: usize = 1024;
 
 /// How far the peer knows that a transaction of its own is not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +39,10 @@ impl Refusals {
     pub(super) fn insert(&mut self, tx_id: u32, refusal: Refusal) {
         self.remove(tx_id);
         self.by_tx_id.insert(tx_id, refusal);
-        if self.by_tx_id.len() > MAX_TOLD {
+        if self.by_tx_id.len() > MAX_REFUSED {
             // The lowest number is most likely the oldest.
-            let told = |(&number, refusal): (&u32, &Refusal)| matches!(refusal, Refusal::Told(_)).then_some(number);
+            let told =
+                |(&number, refusal): (&u32, &Refusal)| matches!(refusal, Refusal::Told(Some(_))).then_some(number);
             if let Some(oldest) = self.by_tx_id.iter().find_map(told) {
                 self.remove(oldest);
             }
@@ -66,6 +68,11 @@ impl Refusals {
         if let Some(tx_id) = self.by_ack.remove(&ack) {
             self.by_tx_id.remove(&tx_id);
         }
+    }
+
+    /// Whether there are as many as may be, and none has gone out.
+    pub(super) fn is_full(&self) -> bool {
+        self.by_tx_id.len() >= MAX_REFUSED && self.by_ack.is_empty()
     }
 
     #[cfg(test)]
