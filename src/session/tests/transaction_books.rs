@@ -9,6 +9,9 @@ use bytes::Bytes;
 use crate::protocol::{Behaviour, Frame, TxStart};
 use crate::session::{CHUNK, CREDIT, Event, TxEnd, TxEvent, TxKey, TxOutcome};
 
+/// Bytes that a source has at most.
+pub(super) const MOST: u64 = 3 << 20;
+
 /// The content of every source: a stretch of this, from another place for each key.
 static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {
     let mut state = 1_u32;
@@ -16,7 +19,7 @@ static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     };
-    (0..4 << 20).map(next).collect()
+    (0..(1 << 20) + MOST).map(next).collect()
 });
 
 pub(super) fn content(key: TxKey, start: u64, len: usize) -> Bytes {
@@ -127,6 +130,8 @@ pub(super) struct Books {
     /// Indices into `offers` by the numbers on the wire.
     by_tx_id: HashMap<u32, usize>,
     pub(super) messages_waiting: u32,
+    /// Whether messages may have to wait for ACKs: a chunk then goes before them.
+    pub(super) messages_are_bounded: bool,
     pub(super) closing: bool,
 }
 
@@ -137,7 +142,7 @@ impl Books {
             Frame::Utf8 { .. } => self.messages_waiting = self.messages_waiting.saturating_sub(1),
             Frame::TxStart(start) => self.on_start_sent(&start, now),
             Frame::TxChunk { tx_id, offset, data } => {
-                assert!(self.messages_waiting == 0, "a chunk went before a message");
+                assert!(self.messages_waiting == 0 || self.messages_are_bounded, "a chunk went before a message");
                 self.sent_offer(tx_id).on_chunk_sent(offset, &data, now);
             }
             Frame::TxFinish { tx_id, .. } => self.sent_offer(tx_id).on_finish_sent(now),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::driver::{Driver, Transmit, decode};
 use super::pair::{Pair, Side, utf8};
-use super::transaction_books::{Arrival, Books, Offer, content};
+use super::transaction_books::{Arrival, Books, MOST, Offer, content};
 use crate::protocol::{Behaviour, Text};
 use crate::session::{Command, Config, TxCommand, TxKey};
 
@@ -24,7 +24,9 @@ pub(super) fn other(side: Side) -> Side {
 
 impl Exchange {
     pub(super) fn new(config: Config) -> Self {
-        let mut exchange = Exchange { pair: Pair::new(config), books: Default::default(), next_key: 0 };
+        let mut books: [Books; 2] = Default::default();
+        books.iter_mut().for_each(|books| books.messages_are_bounded = config.max_unacknowledged < usize::MAX);
+        let mut exchange = Exchange { pair: Pair::new(config), books, next_key: 0 };
         exchange.check();
         exchange.deliver();
         exchange
@@ -56,7 +58,7 @@ impl Exchange {
         if !offer.is_fed() {
             return;
         }
-        let len = bytes.min(offer.credit);
+        let len = bytes.min(offer.credit).min(MOST - offer.fed);
         let data = content(offer.key, offer.fed, len as usize);
         offer.fed += len;
         offer.credit -= len;
@@ -181,6 +183,12 @@ impl Exchange {
         self.books[side as usize].closing = true;
         self.pair.end(side).command(Command::Close("enough".to_owned()));
         self.check();
+    }
+
+    /// Whether something waits at this side until others are acknowledged.
+    pub(super) fn waits_for_acks(&mut self, side: Side) -> bool {
+        let (frames, _, _) = self.pair.end(side).session.queued();
+        self.books(side).messages_are_bounded && frames > 0
     }
 
     /// What should have come to an end and has not, in words.

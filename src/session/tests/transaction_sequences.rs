@@ -89,10 +89,12 @@ fn side() -> impl Strategy<Value = Side> {
     prop_oneof![Just(Side::Server), Just(Side::Peer)]
 }
 
-/// Sending pauses early or late; no message is dropped.
+/// Sending pauses early or late, and messages may have to wait for ACKs; none is dropped.
 fn config() -> impl Strategy<Value = Config> {
     let watermark = prop_oneof![Just(0_usize), 1..2000_usize, CHUNK..4 * CHUNK];
-    (watermark.clone(), watermark).prop_map(|(high_watermark, low_watermark)| Config {
+    let unacknowledged = prop_oneof![2 => Just(usize::MAX), 1 => 1..4_usize];
+    (watermark.clone(), watermark, unacknowledged).prop_map(|(high_watermark, low_watermark, most)| Config {
+        max_unacknowledged: most,
         ack_timeout: ms(ACK_TIMEOUT),
         keep_alive: ms(1 << 40),
         ..with_backpressure(Backpressure {
@@ -148,7 +150,8 @@ fn bring_to_an_end(exchange: &mut Exchange) {
     for side in SIDES {
         apply(exchange, side, Op::ResumeWriting);
     }
-    for round in 0..100 {
+    let mut asked = [0; 2];
+    for round in 0..300 {
         exchange.deliver();
         let mut moved = false;
         for side in SIDES {
@@ -157,7 +160,8 @@ fn bring_to_an_end(exchange: &mut Exchange) {
                 moved |= exchange.complete(side, n);
             }
             for n in 0..exchange.books(side).arrivals.len() {
-                if round == 0 {
+                if n >= asked[side as usize] {
+                    asked[side as usize] = n + 1;
                     exchange.fetch(side, n, 0, u64::MAX);
                     moved = true;
                 }
@@ -167,6 +171,11 @@ fn bring_to_an_end(exchange: &mut Exchange) {
         // Two pulls of one number, each refused by the other side, are heard of only when one is given up.
         if !moved && round > 1 {
             moved |= SIDES.into_iter().any(|side| exchange.abort_open_pull(side));
+        }
+        // What is never acknowledged holds up what waits behind it until its time is over.
+        if !moved && SIDES.into_iter().any(|side| exchange.waits_for_acks(side)) {
+            exchange.advance(ms(ACK_TIMEOUT));
+            moved = true;
         }
         if !moved && round > 1 {
             return;
