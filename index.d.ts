@@ -653,7 +653,10 @@ export interface StreamFile {
 export interface StreamOptions {
     /** What the peer waits for, at most 1024 bytes. Default, also for `""`: `anonymous`. */
     streamName?: string | undefined;
-    /** Who decides when bytes flow. Default push. */
+    /**
+     * Who decides when bytes flow. Default push. A pull is over once all of it was asked for and sent, or when its
+     * last byte went out 5 seconds ago and nothing was asked for since, as in a download that is resumed.
+     */
     behaviour?: CAMP_FLOW_BEHAVIOUR | "push" | "pull" | undefined;
     /** Cancels the transaction; the promise rejects with an `AbortError` whose `cause` is the signal's reason. */
     signal?: AbortSignal | undefined;

@@ -94,14 +94,24 @@ test("an ACK with a foreign sid settles nothing", async (t) => {
   await send;
 });
 
-test("text, error and reason that are not UTF-8 are answered with an ERROR frame and go no further", async (t) => {
+test("a text and an error that are not UTF-8 are answered with an ERROR frame and go no further", async (t) => {
   const cases = [];
   for (const [what, bytes] of Object.entries(SPOILED)) {
     cases.push([`UTF8DATA with ${what}`, (sid) => encode({ type: "UTF8DATA", sid, ack: 9, text: bytes })]);
     cases.push([`ERROR with ${what}`, (sid) => encode({ type: "ERROR", sid, ack: 9, message: bytes })]);
-    cases.push([`BYE with ${what}`, (sid) => encode({ type: "BYE", sid, ack: 9, reason: bytes })]);
   }
   await assertEachDiagnosed(t, cases);
+});
+
+test("a BYE whose reason is not UTF-8 is one without a reason", async (t) => {
+  const running = await startServer(t);
+  for (const bytes of Object.values(SPOILED)) {
+    const { peer } = await openSession(running);
+    peer.send({ type: "BYE", ack: 9, reason: bytes });
+    await peer.acked(9);
+    assert.deepEqual(await peer.closed, { code: 4000, reason: "" });
+    assert.equal(peer.of("ERROR").length, 0);
+  }
 });
 
 test("a long text with one bad byte at its end is not delivered", async (t) => {

@@ -69,7 +69,7 @@ for (const [what, disk] of Object.entries(DISKS)) {
       assert.equal(settled.code, disk.code, settled.message);
       assert.notEqual(settled.message, "");
     }
-    assert.equal(pair.peer.of("TX_START").length, pair.peer.of("TX_CANCEL").length);
+    await pair.peer.until(() => pair.peer.of("TX_CANCEL").length === pair.peer.of("TX_START").length);
     await assertGoesOn(pair, 0);
     pair.child.command("stats");
     const before = await pair.child.report("stats");

@@ -121,7 +121,7 @@ for (const [what, { make, code, skip = false }] of Object.entries(NO_FILES)) {
         assert.ok(error.message.includes(path), error.message);
       }
     }
-    assert.equal(pair.peer.of("TX_START").length, pair.peer.of("TX_CANCEL").length);
+    await pair.peer.until(() => pair.peer.of("TX_CANCEL").length === pair.peer.of("TX_START").length);
     const data = payload(100 * KIB);
     const sent = pair.session.transaction.Stream({ path: await tempFile(t, data) });
     assertSameBytes((await receivePush(pair.peer)).data, data);

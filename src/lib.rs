@@ -10,6 +10,8 @@
 //! Without default features only [`protocol`] and [`session`] are built, on `bytes` alone;
 //! feature `net` adds the network layer, feature `node` the addon itself.
 
+#[cfg(test)]
+mod checks;
 pub mod protocol;
 pub mod session;
 

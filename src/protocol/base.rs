@@ -26,13 +26,13 @@ pub(super) fn encode_endpoint_info(sid: u64, ack: u32, version: u32, features: u
     Writer::<ENDPOINT_INFO_LEN>::new(sid, FrameType::EndpointInfo).u32(ack).u32(version).u64(features).finish(&[], out);
 }
 
-// BYE: ack u32, reason. No reason and an empty one are the same bytes.
+// BYE: ack u32, reason. No reason and an empty one are the same bytes; one that is not UTF-8 counts as none.
 
 pub(super) const BYE_LEN: usize = 13;
 
 pub(super) fn decode_bye(mut body: Reader) -> Result<Frame, DecodeError> {
     let ack = body.u32("ack")?;
-    let reason = body.text("reason")?;
+    let reason = Text::new(body.payload()?).unwrap_or_default();
     Ok(Frame::Bye { ack, reason })
 }
 
@@ -148,6 +148,12 @@ mod tests {
         assert_bytes(Frame::Bye { ack: 7, reason }, b"\xfe\0\0\0\x07done", BYE_LEN + 4);
         let reason = Text::default();
         assert_bytes(Frame::Bye { ack: 7, reason }, b"\xfe\0\0\0\x07", BYE_LEN);
+    }
+
+    #[test]
+    fn a_bye_whose_reason_is_not_utf8_is_one_without_a_reason() {
+        let bytes = Bytes::from_static(b"\0\0\0\0\0\0\0\x09\xfe\0\0\0\x07ok\x80");
+        assert_eq!(super::super::decode(bytes), Ok((9, Frame::Bye { ack: 7, reason: Text::default() })));
     }
 
     #[test]

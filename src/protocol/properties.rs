@@ -6,12 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::checks;
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(2000)
-    })]
+    #![proptest_config(checks::cases(2000))]
 
     #[test]
     fn a_frame_survives_encoding_and_decoding(sid: u64, frame in any_frame()) {
@@ -63,7 +61,10 @@ fn check_bytes(bytes: Vec<u8>) -> Result<(), TestCaseError> {
         Ok((sid, frame)) => {
             prop_assert_eq!(peek_sid(&bytes), Some(sid));
             prop_assert_eq!(peek_type(&bytes), Some(frame.frame_type()));
-            prop_assert_eq!(encode(sid, &frame), bytes.clone());
+            let reason_dropped = matches!(&frame, Frame::Bye { reason, .. } if reason.is_empty());
+            let kept = if reason_dropped { base::BYE_LEN } else { bytes.len() };
+            prop_assert_eq!(encode(sid, &frame), bytes.slice(..kept));
+            prop_assert!(kept == bytes.len() || std::str::from_utf8(&bytes[kept..]).is_err());
             let peeked = peek_ack(&bytes).map(|(sid, ack)| (sid, Frame::Ack { ack }));
             let peeked = peeked.or_else(|| peek_message(&bytes).map(|(sid, ack, message)| (sid, owned(ack, message))));
             let peekable = matches!(frame, Frame::Ack { .. } | Frame::Utf8 { .. } | Frame::Binary { .. });

@@ -31,10 +31,10 @@ pub(super) enum Tracked {
     EndpointInfo,
     /// An ERROR frame of this session's own making.
     Diagnostic,
+    /// The begin of an outgoing transaction of that number.
+    TxStart(u32),
     /// The end of an outgoing transaction.
     TxFinish(TxKey),
-    /// TX_CANCEL of the peer's transaction of that number.
-    TxRefusal(u32),
 }
 
 impl Tracked {
@@ -87,6 +87,11 @@ impl Acks {
         if let Some(entry) = self.find(ack).and_then(|index| self.entries.get_mut(index)) {
             entry.written = Some(at);
         }
+    }
+
+    /// The frame of that number, if its ACK is waited for.
+    pub(super) fn waiting(&self, ack: u32) -> Option<Tracked> {
+        self.find(ack).and_then(|index| self.entries.get(index)).and_then(|entry| entry.frame)
     }
 
     /// An ACK arrived. `None` when nobody waits for that number: unknown or repeated.

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::acks::Tracked;
 use super::io::{CloseReason, Event};
 use super::outbox::Outgoing;
 use super::{PeerInfo, Session};
@@ -106,10 +105,7 @@ impl Session {
         }
         let active = self.keepalive.active_time(now);
         while let Some(frame) = self.acks.expire(active) {
-            // One that crossed the transaction's end is not acknowledged.
-            if !matches!(frame, Tracked::TxRefusal(_)) {
-                self.ack_timeouts = self.ack_timeouts.saturating_add(1);
-            }
+            self.ack_timeouts = self.ack_timeouts.saturating_add(1);
             if frame.is_send() {
                 self.outbox.acknowledged();
             }

@@ -173,7 +173,8 @@ impl Session {
             PeerInfo::Expected { until } if matches!(self.phase, Phase::Open) => Some(until),
             _ => None,
         };
-        [phase, acks, presumed, self.held_until].into_iter().flatten().min()
+        let transactions = self.tx.next_due().and_then(|at| self.keepalive.real_time(at));
+        [phase, acks, presumed, transactions, self.held_until].into_iter().flatten().min()
     }
 
     /// Whether frames of the peer should be read. False while too much waits behind a verdict, or

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::acks::Tracked;
 use super::io::{Backpressure, DropPolicy, Payload, Token};
+use super::transaction::Frames;
 use crate::protocol::{self, Frame, Text};
 
 /// Length of an ACK (PROTOCOL section 3).
@@ -48,7 +48,7 @@ pub(super) enum Outgoing {
 #[derive(Debug)]
 pub(super) struct TxFrame {
     pub(super) frame: Frame,
-    pub(super) tracked: Option<Tracked>,
+    pub(super) ack: Frames,
 }
 
 /// What is to be done once a frame has been written.
@@ -57,6 +57,10 @@ pub(super) enum OnWritten {
     Nothing,
     /// The ACK's timeout starts.
     Tracked(u32),
+    /// The same, and the wait for the ACK of a TX_START.
+    TxStart(u32),
+    /// The transaction of that number may be at rest.
+    Rest(u32),
     /// A `ping` of the application is settled.
     Ping(Token),
 }
@@ -431,7 +435,7 @@ impl Outgoing {
     fn awaits_ack(&self) -> bool {
         match self {
             Outgoing::Data { .. } => true,
-            Outgoing::Transaction(tx) => tx.tracked.is_some_and(Tracked::is_send),
+            Outgoing::Transaction(tx) => matches!(tx.ack, Frames::Tracked(tracked) if tracked.is_send()),
             _ => false,
         }
     }

@@ -182,7 +182,9 @@ impl Session {
 
     #[inline]
     fn on_ack(&mut self, ack: u32, now: Instant) {
-        let Some((frame, elapsed)) = self.acks.settle(ack, self.keepalive.active_time(now)) else { return };
+        let Some((frame, elapsed)) = self.acks.settle(ack, self.keepalive.active_time(now)) else {
+            return self.on_other_ack(ack);
+        };
         if let Some(elapsed) = elapsed {
             let sample = elapsed.as_secs_f64() * 1000.0;
             self.rtt_ms =
@@ -194,8 +196,8 @@ impl Session {
         match frame {
             Tracked::Send(token) => self.acknowledge_send(token),
             Tracked::EndpointInfo => self.on_info_acknowledged(now),
+            Tracked::TxStart(tx_id) => self.on_start_known(tx_id),
             Tracked::TxFinish(key) => self.on_finish_settled(key, TxOutcome::Done),
-            Tracked::TxRefusal(tx_id) => self.on_refusal_settled(tx_id),
             Tracked::Diagnostic => {}
         }
     }

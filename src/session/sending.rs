@@ -7,7 +7,7 @@ use super::acks::Tracked;
 use super::io::{CloseReason, Command, Event, Outcome, Payload, Token, Transmit};
 use super::outbox::{Offer, OnWritten, Outgoing, TxFrame};
 use super::state::Phase;
-use super::transaction::{self, TxCommand, TxOutcome};
+use super::transaction::{self, Frames, TxCommand, TxOutcome};
 use crate::protocol::{self, Frame, Text};
 
 /// Bytes that fit into a close frame beside its code (RFC 6455, 5.5).
@@ -73,10 +73,10 @@ impl Session {
         if self.outbox.is_paused() {
             return None;
         }
-        let chunk = self.next_chunk()?;
+        let (chunk, then) = self.next_chunk()?;
         let length = chunk.encoded_len();
         self.bytes_tx += length as u64;
-        self.outbox.passed_through(length, OnWritten::Nothing);
+        self.outbox.passed_through(length, then);
         Some(Transmit::Frame(chunk))
     }
 
@@ -119,12 +119,18 @@ impl Session {
                 (Frame::EndpointInfo { ack, version: protocol::VERSION, features }, OnWritten::Tracked(ack))
             }
             Outgoing::Transaction(tx) => {
-                let TxFrame { frame, tracked } = *tx;
-                let (ack, then) = match tracked {
-                    None => (self.acks.pass(), OnWritten::Nothing),
-                    Some(tracked) => {
-                        let ack = self.acks.track(tracked);
-                        (ack, OnWritten::Tracked(ack))
+                let TxFrame { frame, ack: wait } = *tx;
+                let ack = match wait {
+                    Frames::Untracked | Frames::Refusal => self.acks.pass(),
+                    Frames::Tracked(tracked) => self.acks.track(tracked),
+                };
+                let then = match wait {
+                    Frames::Untracked => OnWritten::Nothing,
+                    Frames::Tracked(Tracked::TxStart(_)) => OnWritten::TxStart(ack),
+                    Frames::Tracked(_) => OnWritten::Tracked(ack),
+                    Frames::Refusal => {
+                        self.on_refusal_numbered(&frame, ack);
+                        OnWritten::Nothing
                     }
                 };
                 (transaction::numbered(frame, ack), then)
@@ -239,7 +245,6 @@ impl Session {
         match frame {
             Tracked::Send(token) => self.settle(token, outcome),
             Tracked::TxFinish(key) if outcome == Outcome::TimedOut => self.on_finish_settled(key, TxOutcome::TimedOut),
-            Tracked::TxRefusal(tx_id) => self.on_refusal_settled(tx_id),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::acks::Tracked;
 use super::io::{CloseReason, Event, Input, Outcome};
 use super::outbox::{OnWritten, Outgoing};
-use super::transaction::Transactions;
+use super::transaction::{Frames, Transactions};
 use super::{CLOSE_TIMEOUT, MAX_CLOSE_TIME, PRESUMED_CONNECTED, Session};
 use crate::protocol::Text;
 
@@ -99,6 +99,13 @@ impl Session {
             match then {
                 OnWritten::Nothing => {}
                 OnWritten::Tracked(ack) => self.acks.written(ack, active),
+                OnWritten::TxStart(ack) => {
+                    self.acks.written(ack, active);
+                    if let Some(Tracked::TxStart(tx_id)) = self.acks.waiting(ack) {
+                        self.on_start_written(tx_id, active);
+                    }
+                }
+                OnWritten::Rest(tx_id) => self.on_rest(tx_id, active),
                 OnWritten::Ping(token) => self.acknowledge_send(token),
             }
         }
@@ -117,6 +124,7 @@ impl Session {
             Phase::Closing { deadline, overdue, .. } => *overdue |= *deadline <= now,
             Phase::Open => {
                 self.presume_connected(now);
+                self.on_transactions_due(now);
                 self.on_keepalive_timeout(now);
             }
         }
@@ -152,7 +160,7 @@ impl Session {
                     self.settle(token, Outcome::SessionClosed)
                 }
                 Outgoing::Transaction(tx) => {
-                    if let Some(Tracked::Send(token)) = tx.tracked {
+                    if let Frames::Tracked(Tracked::Send(token)) = tx.ack {
                         self.settle(token, Outcome::SessionClosed);
                     }
                 }

@@ -8,6 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::checks;
+
 use super::{End, FINAL_BINARY, Incoming, Reader, mask};
 
 /// A connection that gives at most so many bytes a call, by turns, and is not ready between two of them.
@@ -62,7 +64,7 @@ fn any_length() -> impl Strategy<Value = usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+    #![proptest_config(checks::cases(150))]
 
     #[test]
     fn frames_come_out_as_they_went_in(

@@ -17,6 +17,17 @@ fn a_bye_is_acknowledged_then_closed_with_4000_and_its_reason() {
 }
 
 #[test]
+fn a_bye_whose_reason_is_not_utf8_is_one_without_a_reason() {
+    let mut solo = Solo::connected(Config::default());
+    let mut bytes = encode(SID, &bye_frame(9, "")).to_vec();
+    bytes.extend(b"done\xff");
+    solo.receive_bytes(bytes);
+    let (frames, close) = solo.frames_and_close();
+    assert_eq!(frames, [Frame::Ack { ack: 9 }]);
+    assert_eq!(close, Some(reason(4000, "")));
+}
+
+#[test]
 fn close_reaches_the_peer_as_bye_and_both_sides_close_with_4000() {
     for (closing, other) in [(Side::Server, Side::Peer), (Side::Peer, Side::Server)] {
         let mut pair = Pair::new(Config::default());

@@ -16,6 +16,7 @@ mod lifecycle;
 mod ordering;
 mod sequences;
 mod transaction_sequences;
+mod transaction_waits;
 mod transactions_in;
 mod transactions_out;
 mod unacknowledged;

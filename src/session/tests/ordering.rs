@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::driver::{Transmit, decode, ms};
 use super::pair::{Pair, Side, Solo, text_frame, with_backpressure};
 use super::sequences::{backpressure, payload};
+use crate::checks;
 use crate::protocol::Frame;
 use crate::session::{Backpressure, Config, DataKind, DropPolicy, Event, Hooks, Input, Outcome, Payload, Token};
 
@@ -174,12 +175,8 @@ fn expected(sent: &[(Token, Payload)], pair: &mut Pair, from: Side) -> Vec<Paylo
     order.into_iter().map(|(_, payload)| payload).collect()
 }
 
-fn settings() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(settings())]
+    #![proptest_config(checks::cases(256))]
 
     #[test]
     fn frames_go_out_in_the_order_asked_for_minus_what_the_policy_dropped(

@@ -268,15 +268,23 @@ impl Pair {
     /// Lets time pass for both, stopping wherever one of them wants a timeout.
     pub(super) fn advance(&mut self, by: Duration) {
         let target = self.ends[0].now + by;
-        while self.ends[0].now < target {
-            let now = self.ends[0].now;
-            let next = self.ends.iter().filter_map(|e| e.session.poll_timeout());
-            let next = next.min().unwrap_or(target).max(now + ms(1)).min(target);
-            for end in &mut self.ends {
-                end.advance(next - now);
-            }
+        while self.step(target) {
             self.deliver();
         }
+    }
+
+    /// Lets time pass for both, to the next timeout that one of them wants. False when `target` is reached.
+    pub(super) fn step(&mut self, target: Instant) -> bool {
+        let now = self.ends[0].now;
+        if now >= target {
+            return false;
+        }
+        let next = self.ends.iter().filter_map(|e| e.session.poll_timeout());
+        let next = next.min().unwrap_or(target).max(now + ms(1)).min(target);
+        for end in &mut self.ends {
+            end.advance(next - now);
+        }
+        true
     }
 
     pub(super) fn messages(&mut self, at: Side) -> Vec<Payload> {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::driver::{SID, Transmit, encode, ms};
 use super::pair::{Solo, binary, bye_frame, error, info_frame, text_frame, utf8};
+use crate::checks;
 use crate::protocol::Frame;
 use crate::session::{Backpressure, Command, Config, DataKind, DropPolicy, Event, Hooks, Input, Payload, Role};
 
@@ -159,12 +160,8 @@ fn apply(solo: &mut Solo, op: Op) {
     }
 }
 
-fn settings() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(settings())]
+    #![proptest_config(checks::cases(256))]
 
     #[test]
     fn every_send_is_settled_exactly_once_whatever_happens(

@@ -1,8 +1,10 @@
 //! Two sessions that exchange byte streams, held against their books at every step.
 
+use std::time::Duration;
+
 use super::driver::{Driver, Transmit, decode};
 use super::pair::{Pair, Side, utf8};
-use super::transaction_books::{Arrival, Books, Offer, content};
+use super::transaction_books::{Arrival, Books, MOST, Offer, content};
 use crate::protocol::{Behaviour, Text};
 use crate::session::{Command, Config, TxCommand, TxKey};
 
@@ -22,9 +24,11 @@ pub(super) fn other(side: Side) -> Side {
 
 impl Exchange {
     pub(super) fn new(config: Config) -> Self {
-        let mut exchange = Exchange { pair: Pair::new(config), books: Default::default(), next_key: 0 };
-        exchange.pair.deliver();
+        let mut books: [Books; 2] = Default::default();
+        books.iter_mut().for_each(|books| books.messages_are_bounded = config.max_unacknowledged < usize::MAX);
+        let mut exchange = Exchange { pair: Pair::new(config), books, next_key: 0 };
         exchange.check();
+        exchange.deliver();
         exchange
     }
 
@@ -54,7 +58,7 @@ impl Exchange {
         if !offer.is_fed() {
             return;
         }
-        let len = bytes.min(offer.credit);
+        let len = bytes.min(offer.credit).min(MOST - offer.fed);
         let data = content(offer.key, offer.fed, len as usize);
         offer.fed += len;
         offer.credit -= len;
@@ -147,6 +151,26 @@ impl Exchange {
         self.order(side, TxCommand::Consumed { key, bytes });
     }
 
+    /// Delivers in both directions until nothing moves any more, and looks after each frame.
+    pub(super) fn deliver(&mut self) {
+        while [Side::Server, Side::Peer].into_iter().filter(|side| self.deliver_one(*side)).count() > 0 {}
+    }
+
+    pub(super) fn deliver_one(&mut self, from: Side) -> bool {
+        let delivered = self.pair.deliver_one(from);
+        self.check();
+        delivered
+    }
+
+    /// Lets time pass for both sides.
+    pub(super) fn advance(&mut self, by: Duration) {
+        let target = self.pair.end(Side::Server).now + by;
+        while self.pair.step(target) {
+            self.check();
+            self.deliver();
+        }
+    }
+
     pub(super) fn message(&mut self, side: Side) {
         if !self.books(side).closing {
             self.books[side as usize].messages_waiting += 1;
@@ -159,6 +183,12 @@ impl Exchange {
         self.books[side as usize].closing = true;
         self.pair.end(side).command(Command::Close("enough".to_owned()));
         self.check();
+    }
+
+    /// Whether something waits at this side until others are acknowledged.
+    pub(super) fn waits_for_acks(&mut self, side: Side) -> bool {
+        let (frames, _, _) = self.pair.end(side).session.queued();
+        self.books(side).messages_are_bounded && frames > 0
     }
 
     /// What should have come to an end and has not, in words.
@@ -179,8 +209,8 @@ impl Exchange {
     /// Compares what was said since the last look with the books.
     pub(super) fn check(&mut self) {
         for side in [Side::Server, Side::Peer] {
-            let Driver { polled, events, .. } = self.pair.end(side);
-            let (polled, events) = (std::mem::take(polled), std::mem::take(events));
+            let Driver { polled, events, now, .. } = self.pair.end(side);
+            let (polled, events, now) = (std::mem::take(polled), std::mem::take(events), *now);
             let [server, peer] = &mut self.books;
             let (own, others) = match side {
                 Side::Server => (server, peer),
@@ -191,7 +221,7 @@ impl Exchange {
             }
             for transmit in polled {
                 if let Transmit::Frame(bytes) = transmit {
-                    own.on_sent(decode(&bytes));
+                    own.on_sent(decode(&bytes), now, others);
                 }
             }
             if self.pair.end(side).session.is_closed() {

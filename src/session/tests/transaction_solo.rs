@@ -19,6 +19,12 @@ impl Solo {
         self.order(TxCommand::Open { key, name, size, behaviour });
     }
 
+    /// Opens one whose TX_START, of this number, the peer acknowledges.
+    pub(super) fn begin(&mut self, key: TxKey, behaviour: Behaviour, size: Option<u64>, ack: u32) {
+        self.open(key, behaviour, size);
+        self.acknowledge(ack);
+    }
+
     pub(super) fn feed(&mut self, key: TxKey, len: usize) {
         self.order(TxCommand::Data { key, data: Bytes::from(vec![7; len]) });
     }

@@ -191,8 +191,7 @@ fn both_directions() -> Exchange {
     for side in [Side::Server, Side::Peer] {
         exchange.open(side, Behaviour::Push, None);
     }
-    exchange.pair.deliver();
-    exchange.check();
+    exchange.deliver();
     exchange
 }
 
@@ -205,14 +204,12 @@ fn outcomes(exchange: &Exchange, side: Side) -> (Option<TxOutcome>, Option<TxEnd
 fn a_refusal_leaves_the_own_transaction_of_that_number_alone() {
     let mut exchange = both_directions();
     exchange.refuse(Side::Server, 0);
-    exchange.pair.deliver();
-    exchange.check();
+    exchange.deliver();
     assert_eq!(outcomes(&exchange, Side::Server), (None, None));
     assert_eq!(outcomes(&exchange, Side::Peer), (None, None));
     exchange.feed(Side::Server, 0, 1000);
     exchange.end(Side::Server, 0);
-    exchange.pair.deliver();
-    exchange.check();
+    exchange.deliver();
     assert_eq!(outcomes(&exchange, Side::Server), (Some(TxOutcome::Done), None));
     assert_eq!(outcomes(&exchange, Side::Peer), (Some(TxOutcome::Cancelled), Some(TxEnd::Finished)));
 }
@@ -222,11 +219,10 @@ fn a_transaction_given_up_behind_its_finish_does_not_take_the_peers_with_it() {
     let mut exchange = both_directions();
     exchange.pair.hold(Side::Peer, true);
     exchange.end(Side::Server, 0);
-    exchange.pair.deliver();
+    exchange.deliver();
     exchange.abort(Side::Server, 0);
     exchange.pair.hold(Side::Peer, false);
-    exchange.pair.deliver();
-    exchange.check();
+    exchange.deliver();
     assert_eq!(outcomes(&exchange, Side::Peer), (None, Some(TxEnd::Finished)));
     assert_eq!(outcomes(&exchange, Side::Server), (None, None));
 }
@@ -236,24 +232,85 @@ fn the_peers_own_cancel_of_a_refused_transaction_is_not_taken_for_ours() {
     let mut exchange = both_directions();
     exchange.refuse(Side::Server, 0);
     exchange.abort(Side::Peer, 0);
-    exchange.pair.deliver();
-    exchange.check();
+    exchange.deliver();
     assert_eq!(outcomes(&exchange, Side::Server), (None, None));
     assert_eq!(outcomes(&exchange, Side::Peer), (None, None));
 }
 
 #[test]
-fn a_peer_that_never_gives_up_what_was_refused_begins_no_more_than_1024_of_them() {
+fn a_refusal_told_behind_the_peers_finish_leaves_its_refusal_of_ours_to_be_heard() {
+    let mut exchange = both_directions();
+    exchange.end(Side::Peer, 0);
+    exchange.pair.hold(Side::Server, true);
+    exchange.refuse(Side::Server, 0);
+    exchange.deliver();
+    exchange.refuse(Side::Peer, 0);
+    exchange.end(Side::Server, 0);
+    exchange.pair.hold(Side::Server, false);
+    exchange.deliver();
+    assert_eq!(exchange.unsettled(Side::Server), Vec::<String>::new());
+    assert_eq!(exchange.unsettled(Side::Peer), Vec::<String>::new());
+}
+
+#[test]
+fn the_peers_own_cancel_is_not_taken_for_ours_however_late_it_comes() {
+    let config = Config { ack_timeout: ms(1000), keep_alive: ms(1 << 40), ..Config::default() };
+    let mut exchange = Exchange::new(config);
+    exchange.open(Side::Server, Behaviour::Push, Some(0));
+    exchange.deliver();
+    exchange.pair.hold(Side::Server, true);
+    exchange.refuse(Side::Peer, 0);
+    exchange.feed(Side::Server, 0, 1);
+    exchange.advance(ms(5000));
+    exchange.open(Side::Peer, Behaviour::Push, Some(0));
+    exchange.pair.hold(Side::Server, false);
+    exchange.deliver();
+    assert_eq!(exchange.books(Side::Peer).offers[0].settled, None);
+}
+
+#[test]
+fn a_refusal_is_forgotten_at_its_ack_however_late_that_comes() {
+    let mut solo = connected();
+    solo.started(0, -1, 0);
+    solo.order(TxCommand::Refuse { key: 0 });
+    solo.advance(20_000);
+    assert!(!solo.is_idle());
+    solo.acknowledge(1);
+    assert!(solo.is_idle());
+}
+
+#[test]
+fn no_more_than_1024_refusals_are_remembered_for_a_peer_that_acknowledges_none() {
+    let mut solo = connected();
+    for (key, tx_id) in (1000..4000).enumerate() {
+        solo.started(tx_id, -1, 0);
+        solo.order(TxCommand::Refuse { key: key as u32 });
+    }
+    solo.output();
+    assert_eq!(solo.driver.session.tx.refusals(), 1024);
+    solo.disconnect();
+    assert!(solo.is_idle());
+}
+
+#[test]
+fn a_peer_of_which_1024_transactions_were_refused_begins_no_more_until_it_can_be_told() {
     let mut solo = Solo::connected(Config { max_unacknowledged: 1, ..Config::default() });
+    // The second message waits for the ACK of the first, and all that is behind it waits, too.
+    solo.send_text("a");
+    solo.send_text("b");
     for tx_id in 0..1024 {
         solo.started(tx_id, 1, 0);
         solo.chunk(tx_id, 2);
     }
-    solo.frames();
+    let frames = solo.frames();
+    assert_eq!(frames.iter().filter(|frame| **frame == ack(96)).count(), 1024);
+    assert!(!names(&frames).contains(&"TX_CANCEL"));
     solo.started(1024, 1, 0);
-    let text = "TX_START of 1024: 1024 that were refused have not been given up, the limit";
+    assert_eq!(solo.frames(), []);
+    solo.acknowledge(1);
+    solo.acknowledge(2);
+    let text = "TX_START of 1024: 1024 refusals have not gone out yet, the limit";
     assert_eq!(diagnostics(solo.frames()), [text]);
-    solo.finished(7);
     solo.started(1024, 1, 0);
     assert_eq!(solo.frames(), [ack(96)]);
 }

@@ -5,14 +5,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::io::{TxEnd, TxEvent, TxKey};
+use super::refusals::{MAX_REFUSED, Refusal};
 use super::{ANONYMOUS, Frames, Transactions};
 use crate::protocol::{Behaviour, Frame, MAX_NAME, Text, TxStart};
 use crate::session::Session;
-use crate::session::acks::Tracked;
 use crate::session::io::Event;
-
-/// Transactions refused of which the peer has not acknowledged that: at this many it may begin no more.
-const MAX_REFUSED: usize = 1024;
 
 /// One transaction of the peer's.
 #[derive(Debug)]
@@ -25,27 +22,14 @@ pub(super) struct Incoming {
     unread: u64,
 }
 
-/// How far the peer knows that a transaction of its own is not wanted.
-///
-/// TX_CANCEL does not tell whose transaction it means; it is taken for its sender's own if that one has
-/// such a number under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// One of ours has the number: TX_CANCEL comes behind its end.
-    PutOff,
-    /// The same, and the peer has sent all of its own.
-    PutOffFinished,
-    /// TX_CANCEL is on its way: a TX_CANCEL that crosses it means the same transaction.
-    Told,
-}
-
 /// The peer's transactions by its numbers.
 pub(super) type AllIncoming = HashMap<u32, Incoming>;
 
 impl Transactions {
     /// Whether the peer may still give up a transaction of its own of this number.
     pub(super) fn incoming_is_known(&self, tx_id: u32) -> bool {
-        self.incoming.contains_key(&tx_id) || matches!(self.refused.get(&tx_id), Some(Refusal::PutOff | Refusal::Told))
+        self.incoming.contains_key(&tx_id)
+            || matches!(self.refused.get(tx_id), Some(Refusal::PutOff | Refusal::Told(_)))
     }
 }
 
@@ -63,9 +47,7 @@ impl Session {
             _ if self.tx.incoming.len() >= self.config.max_transactions => {
                 Some(format!("{} transactions are under way, the limit", self.tx.incoming.len()))
             }
-            _ if self.tx.refused.len() >= MAX_REFUSED => {
-                Some(format!("{MAX_REFUSED} that were refused have not been given up, the limit"))
-            }
+            _ if self.tx.refused.is_full() => Some(format!("{MAX_REFUSED} refusals have not gone out yet, the limit")),
             _ => None,
         };
         let (Some(behaviour), None) = (behaviour, &fault) else {
@@ -73,7 +55,7 @@ impl Session {
             return self.send_diagnostic(format!("TX_START of {}: {fault}", start.tx_id));
         };
         let size = u64::try_from(start.size).ok();
-        self.tx.refused.remove(&start.tx_id);
+        self.tx.refused.remove(start.tx_id);
         let key = self.tx.next_incoming;
         self.tx.next_incoming = key.wrapping_add(1);
         self.tx.incoming.insert(start.tx_id, Incoming { key, behaviour, size, received: 0, unread: 0 });
@@ -108,10 +90,10 @@ impl Session {
 
     pub(super) fn on_tx_finish(&mut self, ack: u32, tx_id: u32) {
         let Some(incoming) = self.tx.incoming.remove(&tx_id) else {
-            match self.tx.refused.get_mut(&tx_id) {
-                Some(Refusal::Told) => drop(self.tx.refused.remove(&tx_id)),
-                Some(refusal) => *refusal = Refusal::PutOffFinished,
-                None => {}
+            match self.tx.refused.get(tx_id) {
+                Some(Refusal::Told(_)) => self.tx.refused.remove(tx_id),
+                Some(Refusal::PutOff) => self.tx.refused.insert(tx_id, Refusal::PutOffFinished),
+                Some(Refusal::PutOffFinished) | None => {}
             }
             self.tx.unknown += 1;
             return;
@@ -128,7 +110,7 @@ impl Session {
         if !self.tx.incoming_is_known(tx_id) {
             return false;
         }
-        self.tx.refused.remove(&tx_id);
+        self.tx.refused.remove(tx_id);
         if let Some(incoming) = self.tx.incoming.remove(&tx_id) {
             self.events.push_back(Event::Transaction(incoming.ended(TxEnd::Cancelled)));
         }
@@ -151,15 +133,14 @@ impl Session {
 
     /// Ours of that number is finished or gone: TX_CANCEL now means the peer's.
     pub(super) fn tell_put_off(&mut self, tx_id: u32) {
-        if matches!(self.tx.refused.get(&tx_id), Some(Refusal::PutOff | Refusal::PutOffFinished)) {
-            self.tell_refusal(tx_id);
-        }
-    }
-
-    /// TX_CANCEL has come to the peer, or nothing is known of it.
-    pub(in crate::session) fn on_refusal_settled(&mut self, tx_id: u32) {
-        if self.tx.refused.get(&tx_id) == Some(&Refusal::Told) {
-            self.tx.refused.remove(&tx_id);
+        match self.tx.refused.get(tx_id) {
+            Some(Refusal::PutOff) => self.tell_refusal(tx_id),
+            // Behind its TX_FINISH the peer's next TX_CANCEL of that number means ours.
+            Some(Refusal::PutOffFinished) => {
+                self.tx.refused.remove(tx_id);
+                self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
+            }
+            Some(Refusal::Told(_)) | None => {}
         }
     }
 
@@ -167,9 +148,8 @@ impl Session {
         if self.tx.outgoing.would_be_cancelled(tx_id) {
             self.tx.refused.insert(tx_id, Refusal::PutOff);
         } else {
-            self.tx.refused.insert(tx_id, Refusal::Told);
-            let tracked = Frames::Tracked(Tracked::TxRefusal(tx_id));
-            self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, tracked);
+            self.tx.refused.insert(tx_id, Refusal::Told(None));
+            self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Refusal);
         }
     }
 

@@ -6,14 +6,16 @@ mod incoming;
 mod io;
 mod outgoing;
 mod ranges;
+mod refusals;
+mod waits;
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 pub use io::{TxCommand, TxEnd, TxEvent, TxKey, TxOutcome};
 
-use incoming::{AllIncoming, Refusal};
+use incoming::AllIncoming;
 use outgoing::AllOutgoing;
+use refusals::Refusals;
 
 use super::acks::Tracked;
 use super::outbox::{Outgoing, TxFrame};
@@ -40,7 +42,7 @@ pub(super) struct Transactions {
     next_incoming: TxKey,
     outgoing: AllOutgoing,
     /// Transactions of the peer that we do not want and that it has not given up yet, as far as we know.
-    refused: HashMap<u32, Refusal>,
+    refused: Refusals,
     /// Chunks whose offset was not where the stream stood.
     pub(super) odd_offsets: u64,
     /// Frames of transactions that are not, or no longer, under way.
@@ -52,20 +54,33 @@ impl Transactions {
     pub(super) fn has_chunks(&self) -> bool {
         self.outgoing.has_chunks()
     }
+
+    /// When the next of ours has waited long enough, on the clock that stands while reading is paused.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.outgoing.next_due()
+    }
 }
 
 #[cfg(test)]
 impl Transactions {
     /// Whether nothing is left of any transaction.
     pub(super) fn is_idle(&self) -> bool {
-        self.incoming.is_empty() && self.refused.is_empty() && self.outgoing.is_idle()
+        self.incoming.is_empty() && self.refused.len() == 0 && self.outgoing.is_idle()
+    }
+
+    /// How many refusals are remembered.
+    pub(super) fn refusals(&self) -> usize {
+        self.refused.len()
     }
 }
 
 /// Whether somebody waits for a frame's ACK.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Frames {
     Untracked,
     Tracked(Tracked),
+    /// TX_CANCEL of a transaction of the peer's; its ACK may take as long as it likes.
+    Refusal,
 }
 
 impl Session {
@@ -124,11 +139,19 @@ impl Session {
 
     /// Queues a transaction frame; its ack number comes with its turn.
     fn push_transaction(&mut self, frame: Frame, ack: Frames) {
-        let tracked = match ack {
-            Frames::Untracked => None,
-            Frames::Tracked(tracked) => Some(tracked),
-        };
-        self.outbox.push_control(Outgoing::Transaction(Box::new(TxFrame { frame, tracked })));
+        self.outbox.push_control(Outgoing::Transaction(Box::new(TxFrame { frame, ack })));
+    }
+
+    /// The TX_CANCEL of a transaction of the peer's has got its number.
+    pub(super) fn on_refusal_numbered(&mut self, frame: &Frame, ack: u32) {
+        if let Frame::TxCancel { tx_id, .. } = frame {
+            self.tx.refused.numbered(*tx_id, ack);
+        }
+    }
+
+    /// An ACK came that nothing else waits for.
+    pub(super) fn on_other_ack(&mut self, ack: u32) {
+        self.tx.refused.acknowledged(ack);
     }
 
     fn acknowledge(&mut self, ack: u32) {

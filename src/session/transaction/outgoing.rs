@@ -2,8 +2,9 @@
 //!
 //! Chunks do not wait in the outbox: they are cut when the socket has room and nothing else is to
 //! be sent, one transaction after the other, so that no transfer delays messages or another one.
+//! `waits` tells when the first may go.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::protocol::{Behaviour, FEATURE_TRANSACTIONS, Frame, Text, TxStart};
 use crate::session::Session;
 use crate::session::acks::Tracked;
 use crate::session::io::Event;
+use crate::session::outbox::OnWritten;
 use crate::session::receiving::WE_ERRED;
 use crate::session::sending::close_reason;
 
@@ -37,7 +39,20 @@ pub(super) struct Outgoing {
     /// Bytes to be sent, each with its position.
     queue: VecDeque<(u64, Bytes)>,
     source: Source,
-    finished: bool,
+    pub(super) stage: Stage,
+    /// When it has waited long enough; `dues` has it, too.
+    pub(super) due: Option<Instant>,
+}
+
+/// How much of a transaction the peer may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// TX_START alone.
+    Announced,
+    /// TX_START is acknowledged, or long under way: its bytes go.
+    Started,
+    /// TX_FINISH is queued; nothing goes any more.
+    Finished,
 }
 
 #[derive(Debug)]
@@ -58,8 +73,12 @@ enum Source {
 /// Ours by key, and whose turn it is.
 #[derive(Debug, Default)]
 pub(super) struct AllOutgoing {
-    by_key: HashMap<TxKey, Outgoing>,
-    keys: HashMap<u32, TxKey>,
+    pub(super) by_key: HashMap<TxKey, Outgoing>,
+    pub(super) keys: HashMap<u32, TxKey>,
+    /// Given up before TX_START was acknowledged, with their dues: TX_CANCEL waits, too.
+    pub(super) given_up: HashMap<u32, Option<Instant>>,
+    /// When which number has waited long enough, on the clock that stands while reading is paused.
+    pub(super) dues: BTreeSet<(Instant, u32)>,
     /// Keys with bytes to be sent; the first is next.
     turns: VecDeque<TxKey>,
     next_tx_id: u32,
@@ -68,13 +87,14 @@ pub(super) struct AllOutgoing {
 impl AllOutgoing {
     /// Whether one of this number is under way.
     pub(super) fn has(&self, tx_id: u32) -> bool {
-        self.keys.contains_key(&tx_id)
+        self.keys.contains_key(&tx_id) || self.given_up.contains_key(&tx_id)
     }
 
     /// Whether a TX_CANCEL of this number would mean one of ours.
     pub(super) fn would_be_cancelled(&self, tx_id: u32) -> bool {
         let transaction = self.keys.get(&tx_id).and_then(|key| self.by_key.get(key));
-        transaction.is_some_and(|transaction| !transaction.finished)
+        let open = transaction.is_some_and(|transaction| transaction.stage != Stage::Finished);
+        open || self.given_up.contains_key(&tx_id)
     }
 
     pub(super) fn has_chunks(&self) -> bool {
@@ -83,7 +103,8 @@ impl AllOutgoing {
 
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.by_key.is_empty() && self.keys.is_empty() && self.turns.is_empty()
+        let waits = !self.given_up.is_empty() || !self.dues.is_empty();
+        self.by_key.is_empty() && self.keys.is_empty() && self.turns.is_empty() && !waits
     }
 }
 
@@ -103,7 +124,8 @@ impl Session {
                 Source::Ranged { waiting, current, reading, sent }
             }
         };
-        let transaction = Outgoing { tx_id: None, name, size, queue: VecDeque::new(), source, finished: false };
+        let (stage, queue) = (Stage::Announced, VecDeque::new());
+        let transaction = Outgoing { tx_id: None, name, size, queue, source, stage, due: None };
         self.tx.outgoing.by_key.insert(key, transaction);
         if self.connected {
             self.start_outgoing(key, now);
@@ -127,6 +149,9 @@ impl Session {
             return self.close(close_reason(WE_ERRED, reason), None, now);
         }
         let all = &mut self.tx.outgoing;
+        while all.has(all.next_tx_id) {
+            all.next_tx_id = all.next_tx_id.wrapping_add(1);
+        }
         let Some(transaction) = all.by_key.get_mut(&key) else { return };
         let tx_id = all.next_tx_id;
         all.next_tx_id = tx_id.wrapping_add(1);
@@ -139,9 +164,7 @@ impl Session {
         let size = transaction.size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX));
         let (name, behaviour) = (transaction.name.clone(), behaviour as u8);
         let start = TxStart { ack: 0, tx_id, size, behaviour, name };
-        self.push_transaction(Frame::TxStart(start), Frames::Untracked);
-        self.take_turn(key);
-        self.finish_if_complete(key);
+        self.push_transaction(Frame::TxStart(start), Frames::Tracked(Tracked::TxStart(tx_id)));
     }
 
     /// Bytes of a push, or those that were read for a pull.
@@ -181,11 +204,12 @@ impl Session {
 
     /// The application gives it up.
     pub(super) fn abort_outgoing(&mut self, key: TxKey) {
-        // Behind its TX_FINISH a TX_CANCEL means the peer's own transaction of that number.
-        let finished = self.tx.outgoing.by_key.get(&key).is_some_and(|transaction| transaction.finished);
-        let Some(tx_id) = self.remove_outgoing(key) else { return };
-        if !finished {
-            self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked);
+        let Some(Outgoing { tx_id: Some(tx_id), stage, due, .. }) = self.remove_outgoing(key) else { return };
+        match stage {
+            Stage::Announced => return self.put_off_cancel(tx_id, due),
+            Stage::Started => self.push_transaction(Frame::TxCancel { ack: 0, tx_id }, Frames::Untracked),
+            // Behind its TX_FINISH a TX_CANCEL means the peer's own transaction of that number.
+            Stage::Finished => {}
         }
         self.tell_put_off(tx_id);
     }
@@ -193,7 +217,8 @@ impl Session {
     pub(super) fn on_tx_fetch(&mut self, ack: u32, tx_id: u32, start: u64, end: u64) {
         let key = self.tx.outgoing.keys.get(&tx_id).copied();
         let transaction = key.and_then(|key| Some((key, self.tx.outgoing.by_key.get_mut(&key)?)));
-        let Some((key, transaction)) = transaction.filter(|(_, transaction)| !transaction.finished) else {
+        let Some((key, transaction)) = transaction.filter(|(_, transaction)| transaction.stage != Stage::Finished)
+        else {
             self.tx.unknown += 1;
             return;
         };
@@ -215,6 +240,9 @@ impl Session {
             return self.send_diagnostic(format!("TX_FETCH of {tx_id}: {fault}"));
         }
         self.acknowledge(ack);
+        if !self.tx.outgoing.is_held(tx_id) {
+            self.tx.outgoing.set_due(tx_id, None);
+        }
         self.events.push_back(Event::Transaction(TxEvent::Fetched { tx_id, start, end: end.min(size) }));
         self.read_ahead(key);
     }
@@ -223,11 +251,13 @@ impl Session {
     pub(super) fn cancel_outgoing(&mut self, tx_id: u32) {
         if let Some(key) = self.tx.outgoing.keys.get(&tx_id).copied() {
             self.settle_outgoing(key, TxOutcome::Cancelled);
+        } else if self.tx.outgoing.forget_given_up(tx_id) {
+            self.tell_put_off(tx_id);
         }
     }
 
-    /// The next chunk, from the transaction whose turn it is.
-    pub(in crate::session) fn next_chunk(&mut self) -> Option<Frame> {
+    /// The next chunk, from the transaction whose turn it is, and what is to be done once it has been written.
+    pub(in crate::session) fn next_chunk(&mut self) -> Option<(Frame, OnWritten)> {
         let all = &mut self.tx.outgoing;
         let key = all.turns.pop_front()?;
         let transaction = all.by_key.get_mut(&key)?;
@@ -255,7 +285,8 @@ impl Session {
             }
         }
         self.finish_if_complete(key);
-        Some(Frame::TxChunk { tx_id, offset: at, data: chunk })
+        let then = if self.tx.outgoing.rests(key) { OnWritten::Rest(tx_id) } else { OnWritten::Nothing };
+        Some((Frame::TxChunk { tx_id, offset: at, data: chunk }, then))
     }
 
     /// TX_FINISH was acknowledged, or not in time.
@@ -281,32 +312,32 @@ impl Session {
         self.events.push_back(Event::Transaction(TxEvent::Read { key, start, len }));
     }
 
-    fn take_turn(&mut self, key: TxKey) {
+    pub(super) fn take_turn(&mut self, key: TxKey) {
         let all = &mut self.tx.outgoing;
-        let ready = all.by_key.get(&key).is_some_and(|t| t.tx_id.is_some() && !t.queue.is_empty());
+        let ready = all.by_key.get(&key).is_some_and(|t| t.stage == Stage::Started && !t.queue.is_empty());
         if ready && !all.turns.contains(&key) {
             all.turns.push_back(key);
         }
     }
 
-    fn finish_if_complete(&mut self, key: TxKey) {
-        let Some(transaction) = self.tx.outgoing.by_key.get_mut(&key) else { return };
-        let (Some(tx_id), false, true) = (transaction.tx_id, transaction.finished, transaction.queue.is_empty()) else {
-            return;
-        };
-        let complete = match &transaction.source {
-            Source::Fed { ended, .. } => *ended,
-            // What was accepted is served first: nothing follows TX_FINISH.
-            Source::Ranged { waiting, current, reading, sent } => {
-                let served = waiting.is_empty() && current.0 == current.1 && reading.is_none();
-                served && transaction.size.is_some_and(|size| sent.cover(size))
-            }
-        };
+    pub(super) fn finish_if_complete(&mut self, key: TxKey) {
+        let Some(transaction) = self.tx.outgoing.by_key.get(&key) else { return };
+        let complete = transaction.is_served()
+            && match &transaction.source {
+                Source::Fed { ended, .. } => *ended,
+                Source::Ranged { sent, .. } => transaction.size.is_some_and(|size| sent.cover(size)),
+            };
         if complete {
-            transaction.finished = true;
-            self.push_transaction(Frame::TxFinish { ack: 0, tx_id }, Frames::Tracked(Tracked::TxFinish(key)));
-            self.tell_put_off(tx_id);
+            self.finish(key);
         }
+    }
+
+    pub(super) fn finish(&mut self, key: TxKey) {
+        let Some(transaction) = self.tx.outgoing.by_key.get_mut(&key) else { return };
+        let Some(tx_id) = transaction.tx_id else { return };
+        transaction.stage = Stage::Finished;
+        self.push_transaction(Frame::TxFinish { ack: 0, tx_id }, Frames::Tracked(Tracked::TxFinish(key)));
+        self.tell_put_off(tx_id);
     }
 
     /// The source broke its word: the peer is told, and so is the application.
@@ -317,7 +348,7 @@ impl Session {
 
     fn settle_outgoing(&mut self, key: TxKey, outcome: TxOutcome) {
         if self.tx.outgoing.by_key.contains_key(&key) {
-            let tx_id = self.remove_outgoing(key);
+            let tx_id = self.remove_outgoing(key).and_then(|transaction| transaction.tx_id);
             self.events.push_back(Event::Transaction(TxEvent::Settled { key, outcome }));
             if let Some(tx_id) = tx_id {
                 self.tell_put_off(tx_id);
@@ -325,11 +356,37 @@ impl Session {
         }
     }
 
-    /// Its number, if TX_START is on its way.
-    fn remove_outgoing(&mut self, key: TxKey) -> Option<u32> {
-        let tx_id = self.tx.outgoing.by_key.remove(&key)?.tx_id?;
-        self.tx.outgoing.keys.remove(&tx_id);
-        self.tx.outgoing.turns.retain(|other| *other != key);
-        Some(tx_id)
+    fn remove_outgoing(&mut self, key: TxKey) -> Option<Outgoing> {
+        let all = &mut self.tx.outgoing;
+        let transaction = all.by_key.remove(&key)?;
+        if let Some(tx_id) = transaction.tx_id {
+            all.keys.remove(&tx_id);
+            all.turns.retain(|other| *other != key);
+            if let Some(due) = transaction.due {
+                all.dues.remove(&(due, tx_id));
+            }
+        }
+        Some(transaction)
+    }
+}
+
+impl Outgoing {
+    /// Whether all that was asked for so far has gone out, and more may.
+    fn is_served(&self) -> bool {
+        self.stage == Stage::Started
+            && self.queue.is_empty()
+            && match &self.source {
+                Source::Fed { .. } => true,
+                // What was accepted is served first: nothing follows TX_FINISH.
+                Source::Ranged { waiting, current, reading, .. } => {
+                    waiting.is_empty() && current.0 == current.1 && reading.is_none()
+                }
+            }
+    }
+
+    /// Whether it is a pull of which the last byte has gone out, and nothing is asked for.
+    pub(super) fn rests(&self) -> bool {
+        let Source::Ranged { sent, .. } = &self.source else { return false };
+        self.is_served() && self.size.is_some_and(|size| sent.reach(size))
     }
 }

@@ -24,6 +24,11 @@ impl Ranges {
         size == 0 || matches!(self.0.first(), Some(&(0, end)) if end >= size)
     }
 
+    /// Whether the last byte of `0..size` is in the set.
+    pub(super) fn reach(&self, size: u64) -> bool {
+        self.0.last().is_some_and(|&(_, end)| end >= size)
+    }
+
     /// How many disjoint ranges there are.
     pub(super) fn pieces(&self) -> usize {
         self.0.len()
@@ -33,9 +38,12 @@ impl Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(checks::cases(256))]
+
         #[test]
         fn the_set_is_the_union_of_what_was_added(parts in prop::collection::vec((0u64..60, 1u64..20), 0..30)) {
             let mut ranges = Ranges::default();
@@ -50,6 +58,8 @@ mod tests {
                 for size in 0..80 {
                     prop_assert_eq!(ranges.cover(size as u64), bytes[..size].iter().all(|b| *b));
                 }
+                let last = bytes.iter().rposition(|b| *b).map_or(0, |last| last as u64 + 1);
+                prop_assert!(ranges.reach(last) && !ranges.reach(last + 1));
             }
         }
     }
