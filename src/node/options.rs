@@ -104,6 +104,7 @@ impl NativeOptions {
                 ..Config::default()
             },
             hooks,
+            unacknowledged: super::system::unacknowledged,
             trace: Trace {
                 server: self.debug_server,
                 session: self.debug_session,

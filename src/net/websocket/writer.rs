@@ -192,15 +192,24 @@ impl Writer {
         self.is_flushed() && self.pong.is_none() && !self.flushing
     }
 
+    /// Whether the close frame has been put.
+    pub(in crate::net) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Whether the close frame has been put and taken.
     pub(in crate::net) fn close_is_out(&self) -> bool {
         self.closed && self.is_flushed()
     }
 
-    fn put_control(&mut self, control: Control, payload: &[u8]) {
-        // It comes behind what was put before.
+    /// Copies a large payload, so that more can be put behind it although the socket has not taken it.
+    pub(in crate::net) fn make_room(&mut self) {
         let pending = std::mem::take(&mut self.payload);
         self.block.extend_from_slice(&pending);
+    }
+
+    fn put_control(&mut self, control: Control, payload: &[u8]) {
+        self.make_room();
         let before = self.block.len();
         let key = self.put_header(OpCode::Control(control), payload.len());
         let start = self.block.len();
