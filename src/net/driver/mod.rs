@@ -305,6 +305,8 @@ impl Driver {
                 }
                 Event::Connected => self.trim = true,
                 Event::Closed(_) => {
+                    // The event tells the last of them.
+                    self.count();
                     self.keep_finished_streams();
                     self.server.sessions.end(self.role, self.session.sid());
                     closed = true;

@@ -257,6 +257,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_behind_a_large_payload_that_has_room_made_for_it_follows_it() {
+        let mut writer = Writer::new(End::Server);
+        let large = Bytes::from(vec![7; 40_000]);
+        writer.put_large(large.len() + 1, |out| {
+            out.put_u8(6);
+            Some(&large)
+        });
+        assert!(!writer.has_room());
+        writer.make_room();
+        writer.put(3, |out| out.put_slice(b"ack"));
+        writer.put_close(Some((1000, "")));
+        let (_, payload) = take_frame(&mut writer.block);
+        assert_eq!((payload.len(), payload[0], payload[40_000]), (40_001, 6, 7));
+        assert_eq!(take_frame(&mut writer.block).1, b"ack");
+        assert_eq!(take_frame(&mut writer.block).1, 1000u16.to_be_bytes());
+        assert!(writer.block.is_empty() && writer.is_closed());
+    }
+
+    #[test]
     fn a_client_masks_every_frame_and_a_server_none() {
         let lengths = [0, 1, 125, 126, 65_535, 65_536];
         for end in [End::Client, End::Server] {
