@@ -12,9 +12,10 @@ use tokio_rustls::{client, server};
 
 use super::socket::Socket;
 
-/// Bytes received by one connection before others get their turn. A record of TLS costs time even if it is empty.
-pub(super) const TURN: usize = 256 << 10;
-pub(super) const TLS_TURN: usize = 128 << 10;
+/// Bytes received by one connection before others get their turn, whatever is made of them: more than a message has,
+/// so that one is read in few calls. A record of TLS costs time even if it is empty.
+pub(super) const TURN: usize = 2 << 20;
+pub(super) const TLS_TURN: usize = 256 << 10;
 
 /// A connection, accepted or made.
 #[derive(Debug)]
