@@ -29,7 +29,7 @@ pub(super) fn print(line: String) {
     let _ = OUTPUT.try_with(|output| {
         if let Ok(mut output) = output.try_borrow_mut() {
             if output.is_none() {
-                *output = Output::start(io::stderr()).ok();
+                *output = Output::start(io::stderr(), MAX_LINGER).ok();
             }
             if let Some(output) = &*output {
                 output.print(line);
@@ -50,6 +50,8 @@ struct Output {
     shared: Arc<Shared>,
     /// Disconnected when the thread has ended.
     ended: Receiver<()>,
+    /// How long that is waited for at most.
+    linger: Duration,
 }
 
 #[derive(Default)]
@@ -61,7 +63,7 @@ struct Shared {
 }
 
 impl Output {
-    fn start(sink: impl Sink + Send + 'static) -> io::Result<Self> {
+    fn start(sink: impl Sink + Send + 'static, linger: Duration) -> io::Result<Self> {
         let (lines, waiting) = mpsc::sync_channel(MAX_WAITING);
         let (alive, ended) = mpsc::channel();
         let shared = Arc::<Shared>::default();
@@ -70,7 +72,7 @@ impl Output {
             let _alive: mpsc::Sender<()> = alive;
             writer.write_all(&waiting, sink);
         })?;
-        Ok(Output { lines: Some(lines), shared, ended })
+        Ok(Output { lines: Some(lines), shared, ended, linger })
     }
 
     fn print(&self, line: String) {
@@ -90,7 +92,7 @@ impl Drop for Output {
         self.shared.ending.store(true, Ordering::Relaxed);
         self.lines = None;
         // Nobody sends: it either ends, or is left behind with a stderr that holds it.
-        let _: Result<(), RecvTimeoutError> = self.ended.recv_timeout(MAX_LINGER);
+        let _: Result<(), RecvTimeoutError> = self.ended.recv_timeout(self.linger);
     }
 }
 
@@ -217,9 +219,16 @@ mod tests {
                 full = inside.full;
                 inside.refusals += usize::from(full);
             });
-            thread::yield_now();
+            if full {
+                thread::yield_now();
+            }
             !full
         }
+    }
+
+    fn start(fake: &Fake) -> Output {
+        // However busy the machine is.
+        Output::start(fake.clone(), Duration::from_secs(600)).expect("a thread")
     }
 
     fn print(output: &Output, lines: std::ops::Range<usize>) {
@@ -229,7 +238,7 @@ mod tests {
     #[test]
     fn the_end_waits_for_what_was_printed() {
         let fake = Fake::default();
-        let output = Output::start(fake.clone()).expect("a thread");
+        let output = start(&fake);
         print(&output, 0..1000);
         drop(output);
         assert_eq!(fake.text(), (0..1000).map(|n| format!("line {n}\n")).collect::<String>());
@@ -239,7 +248,7 @@ mod tests {
     fn a_full_stderr_costs_lines_and_nobody_waits_for_it() {
         let fake = Fake::default();
         fake.set(|inside| inside.full = true);
-        let output = Output::start(fake.clone()).expect("a thread");
+        let output = start(&fake);
         print(&output, 0..1);
         // The first line is with the writer: the queue is empty.
         fake.wait_until(|inside| inside.refusals > 0);
@@ -258,7 +267,7 @@ mod tests {
     fn the_end_does_not_wait_for_a_full_stderr() {
         let fake = Fake::default();
         fake.set(|inside| inside.full = true);
-        let output = Output::start(fake.clone()).expect("a thread");
+        let output = start(&fake);
         print(&output, 0..10);
         drop(output);
         assert_eq!(fake.text(), "");
@@ -268,7 +277,7 @@ mod tests {
     fn an_unwritable_stderr_costs_lines_until_it_is_writable() {
         let fake = Fake::default();
         fake.set(|inside| inside.broken = true);
-        let output = Output::start(fake.clone()).expect("a thread");
+        let output = start(&fake);
         let shared = output.shared.clone();
         print(&output, 0..10);
         while shared.lost.load(Ordering::Relaxed) < 10 {
