@@ -61,9 +61,11 @@ export interface CAMPUpgradeRequest {
 export interface ICAMPWebsocketServerOptions {
     /**
      * Milliseconds between heartbeats, 1 to 2147483647. Default 15000. At each heartbeat a session emits
-     * its `stat-*` events and pings its client; a client that has sent nothing for a whole
-     * interval since the last ping is disconnected (protocol: session life). Heartbeats do not
-     * depend on the JavaScript thread.
+     * its `stat-*` events and pings its client; a client without a sign of life for a whole
+     * interval since the last ping is disconnected (protocol: session life). Every byte that arrives is
+     * a sign of life, also of a message that is not complete. So is every byte that the client takes of
+     * what waits for it: that its system has acknowledged on Linux, that it made room for elsewhere.
+     * Heartbeats do not depend on the JavaScript thread.
      */
     keepAliveIntervalMs?: number | undefined;
     /** TCP port, 0 to 65535. Default 8080. 0 picks a free port; `address()` tells which. */
@@ -498,6 +500,9 @@ export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocke
  * when the session ends first, `ERR_CAMP_ACK_TIMEOUT` when the peer does not acknowledge within
  * `ackTimeoutMs`, `ERR_CAMP_DROPPED` when the drop policy removed or refused the message,
  * `ERR_CAMP_PAYLOAD_TOO_LARGE` above 1 MiB. A payload of the wrong type rejects with a `TypeError`.
+ *
+ * A message from the peer has the same limit, and at most 65,536 WebSocket fragments: beyond either the
+ * session is closed with code 1009.
  */
 export interface CAMPBase {
     /** Sends a `ping`. Resolves once it is written to the socket. */

@@ -1,6 +1,7 @@
 // The extensions of a server: who is registered, and the running of their hooks.
 import { types } from "node:util";
 import { debugSection } from "./options.js";
+import { print } from "./stderr.js";
 
 /** @typedef {import("../index.js").ICAMPExtension} Extension */
 /** @typedef {import("./server.js").CAMPWebsocketServer} Server */
@@ -178,7 +179,7 @@ export class Extensions {
    * @param {unknown[]} details
    */
   #trace(name, what, ...details) {
-    if (this.#debug) console.error(`CAMP_EXTENSION ${name} ${what}`, ...details);
+    if (this.#debug) print(`CAMP_EXTENSION ${name} ${what}`, ...details);
   }
 }
 

@@ -13,6 +13,7 @@ import { MORE, NOTHING, Records } from "./records.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
 import { prometheusText, serverStats } from "./stats.js";
+import { print } from "./stderr.js";
 import { TextOrders } from "./text-orders.js";
 import { Validations } from "./validation.js";
 
@@ -215,12 +216,12 @@ export class CAMPWebsocketServer extends EventEmitter {
         this.emit("listener-error", error, String(event), session);
         return;
       } catch (second) {
-        console.error(`camp-server: a listener of "listener-error" threw:`, second);
+        print(`camp-server: a listener of "listener-error" threw:`, second);
       }
     }
     // A listener whose own send was cut short by the end of its session has done nothing wrong.
     if (error instanceof CAMPError && error.code === "ERR_CAMP_SESSION_CLOSED") return;
-    console.error(`camp-server: a listener of "${String(event)}" threw:`, error);
+    print(`camp-server: a listener of "${String(event)}" threw:`, error);
   }
 
   /**

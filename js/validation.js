@@ -1,5 +1,6 @@
 // Asks the application whether a client may connect.
 import { debugSection } from "./options.js";
+import { print } from "./stderr.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
 
@@ -60,7 +61,7 @@ export class Validations {
   #failed(error) {
     if (!this.#debug) return;
     const where = /(?:\n {4}at .*)+$/.exec(String(error?.stack))?.[0] ?? "";
-    console.error(`CAMP_SERVER validate failed with ${error?.code ?? error?.name ?? typeof error}${where}`);
+    print(`CAMP_SERVER validate failed with ${error?.code ?? error?.name ?? typeof error}${where}`);
   }
 
   /**

@@ -15,24 +15,26 @@ export class Child {
   #taken = new Set();
 
   /** `args` reach the script as JSON in `process.argv[2]`; `launcher` is a command that runs the one behind it. */
-  static start(t, script, args = {}, { env = {}, execArgv = [], launcher = [] } = {}) {
+  static start(t, script, args = {}, { env = {}, execArgv = [], launcher = [], stderr } = {}) {
     const file = fileURLToPath(new URL(script, FIXTURES));
-    return Child.node(t, [...execArgv, file, JSON.stringify(args)], { env, launcher });
+    return Child.node(t, [...execArgv, file, JSON.stringify(args)], { env, launcher, stderr });
   }
 
-  /** Node with these arguments. */
-  static node(t, args, { env = {}, cwd, launcher = [] } = {}) {
+  /** Node with these arguments. Its `stderr` is read; or it is "unread", "closed", or a descriptor. */
+  static node(t, args, { env = {}, cwd, launcher = [], stderr = "read" } = {}) {
     const { DEBUG: _inherited, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...inherited } = process.env;
     const [command, ...rest] = [...launcher, process.execPath, ...args];
-    const child = new Child(spawn(command, rest, { cwd, env: { ...inherited, ...env }, stdio: ["pipe", "pipe", "pipe"] }));
+    const stdio = ["pipe", "pipe", typeof stderr === "number" ? stderr : "pipe"];
+    const child = new Child(spawn(command, rest, { cwd, env: { ...inherited, ...env }, stdio }), stderr);
     t.after(() => child.kill());
     return child;
   }
 
-  constructor(process) {
+  constructor(process, stderr = "read") {
     this.process = process;
     process.stdin.on("error", () => {});
-    process.stderr.setEncoding("utf8").on("data", (text) => (this.stderr += text));
+    if (stderr === "read") process.stderr.setEncoding("utf8").on("data", (text) => (this.stderr += text));
+    if (stderr === "closed") process.stderr.destroy();
     let rest = "";
     process.stdout.setEncoding("utf8").on("data", (text) => {
       this.stdout += text;

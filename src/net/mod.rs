@@ -22,6 +22,7 @@ mod runtime;
 mod sends;
 mod server;
 mod sessions;
+mod socket;
 mod sources;
 mod spool;
 mod tls;

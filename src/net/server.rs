@@ -63,6 +63,8 @@ pub struct ServerConfig {
     pub session: Config,
     /// Which messages are [`Event::Held`](crate::session::Event::Held).
     pub hooks: Arc<SharedHooks>,
+    /// Bytes of a connection that its peer's system has not acknowledged; `None` where ours cannot tell.
+    pub unacknowledged: fn(&TcpStream) -> Option<u64>,
     /// Debug output.
     pub trace: Trace,
 }

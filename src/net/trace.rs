@@ -1,5 +1,7 @@
 //! Debug output (API: the `DEBUG` variable), one line an event, on stderr.
 
+mod output;
+
 use std::fmt::{self, Write as _};
 
 use crate::protocol::{self, FrameType};
@@ -21,14 +23,14 @@ impl Trace {
     /// Prints a line of section `CAMP_SERVER`.
     pub(super) fn server(&self, line: fmt::Arguments<'_>) {
         if self.server {
-            eprintln!("CAMP_SERVER {line}");
+            output::print(format!("CAMP_SERVER {line}\n"));
         }
     }
 
     /// Prints a line of section `CAMP_BACKPRESSURE`.
     pub(super) fn backpressure(&self, sid: u64, line: fmt::Arguments<'_>) {
         if self.backpressure {
-            eprintln!("CAMP_BACKPRESSURE {sid} {line}");
+            output::print(format!("CAMP_BACKPRESSURE {sid} {line}\n"));
         }
     }
 
@@ -54,7 +56,8 @@ impl Trace {
         let sid = protocol::peek_sid(frame).unwrap_or_default();
         let Some(kind) = protocol::peek_type(frame) else {
             if self.session {
-                eprintln!("CAMP_SERVER_SESSION {arrow} malformed, {} bytes{}", frame.len(), first_bytes(frame));
+                let bytes = first_bytes(frame);
+                output::print(format!("CAMP_SERVER_SESSION {arrow} malformed, {} bytes{bytes}\n", frame.len()));
             }
             return;
         };
@@ -62,16 +65,16 @@ impl Trace {
         if self.session {
             let number = ack.map_or(String::new(), |ack| format!(" ack {ack}"));
             let rest = frame.get(9..).unwrap_or_default();
-            eprintln!(
-                "CAMP_SERVER_SESSION {arrow} {} sid {sid}{number}, {} bytes{}",
+            output::print(format!(
+                "CAMP_SERVER_SESSION {arrow} {} sid {sid}{number}, {} bytes{}\n",
                 kind.name(),
                 frame.len(),
                 first_bytes(rest)
-            );
+            ));
         }
         if let (true, Some(ack)) = (self.ack, ack) {
             let verb = if kind == FrameType::Ack { "settles" } else { "awaits" };
-            eprintln!("CAMP_SERVER_ACK {arrow} {} sid {sid} {verb} {ack}", kind.name());
+            output::print(format!("CAMP_SERVER_ACK {arrow} {} sid {sid} {verb} {ack}\n", kind.name()));
         }
     }
 }

@@ -10,21 +10,39 @@ use tokio::net::TcpStream;
 use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::{client, server};
 
+use super::socket::Socket;
+
+/// Bytes received by one connection before others get their turn, whatever is made of them: more than a message has,
+/// so that one is read in few calls. A record of TLS costs time even if it is empty.
+pub(super) const TURN: usize = 2 << 20;
+pub(super) const TLS_TURN: usize = 256 << 10;
+
 /// A connection, accepted or made.
 #[derive(Debug)]
 pub(super) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<server::TlsStream<TcpStream>>),
-    TlsClient(Box<client::TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<server::TlsStream<Socket>>),
+    TlsClient(Box<client::TlsStream<Socket>>),
 }
 
 impl Transport {
     /// Our end's address.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp().local_addr()
+    }
+
+    /// The connection without TLS, to ask the system about.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        self.socket().get_ref()
+    }
+
+    /// The connection without TLS, to ask what has passed.
+    #[inline]
+    pub(super) fn socket(&self) -> &Socket {
         match self {
-            Transport::Plain(io) => io.local_addr(),
-            Transport::Tls(io) => io.get_ref().0.local_addr(),
-            Transport::TlsClient(io) => io.get_ref().0.local_addr(),
+            Transport::Plain(io) => io,
+            Transport::Tls(io) => io.get_ref().0,
+            Transport::TlsClient(io) => io.get_ref().0,
         }
     }
 

@@ -18,7 +18,8 @@ use super::handover::HttpOpened;
 use super::head::Head;
 use super::refusal::Refusal;
 use super::server::{Handshake, Server};
-use super::transport::Transport;
+use super::socket::Socket;
+use super::transport::{TLS_TURN, TURN, Transport};
 use crate::session::Role;
 
 /// Names one upgrade request that is being validated.
@@ -88,7 +89,8 @@ struct Agreed {
 }
 
 async fn secure(server: &Server, stream: TcpStream, remote: SocketAddr, deadline: Instant) -> Option<Transport> {
-    let Some(tls) = &server.config.tls else { return Some(Transport::Plain(stream)) };
+    let Some(tls) = &server.config.tls else { return Some(Transport::Plain(Socket::new(stream, TURN))) };
+    let stream = Socket::new(stream, TLS_TURN);
     tokio::select! {
         accepted = timeout_at(deadline, tls.acceptor().accept(stream)) => match accepted {
             Ok(Ok(stream)) => return Some(Transport::Tls(Box::new(stream))),

@@ -119,7 +119,7 @@ impl Application for JsApplication {
             Event::Transaction(event) => transaction::log_event(&self.log, slot, event),
             other => {
                 let mut payload = Vec::new();
-                let kind = record::encode_event(&other, self.counters.bytes(slot), &mut payload);
+                let kind = record::encode_event(&other, || self.counters.bytes(slot), &mut payload);
                 if let Some(kind) = kind {
                     self.log.put_bytes(slot, kind, payload.into());
                 }

@@ -14,5 +14,6 @@ mod peer;
 mod raw;
 mod record;
 mod server;
+mod system;
 mod text_orders;
 mod transaction;

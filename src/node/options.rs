@@ -107,6 +107,7 @@ impl NativeOptions {
                 ..Config::default()
             },
             hooks,
+            unacknowledged: super::system::unacknowledged,
             trace: Trace {
                 server: self.debug_server,
                 session: self.debug_session,

@@ -123,8 +123,9 @@ pub(super) fn held_kind(payload: &Payload) -> Kind {
     }
 }
 
-/// Payload of events that carry no message; `None` for those that do.
-pub(super) fn encode_event(event: &Event, (rx, tx): (u64, u64), out: &mut Vec<u8>) -> Option<Kind> {
+/// Payload of events that carry no message; `None` for those that do. `bytes` gives what the session has received and
+/// sent; only its end asks.
+pub(super) fn encode_event(event: &Event, bytes: impl FnOnce() -> (u64, u64), out: &mut Vec<u8>) -> Option<Kind> {
     let kind = match event {
         Event::Message(_) | Event::Held(..) | Event::Transaction(_) => return None,
         Event::Connected => Kind::Connected,
@@ -146,6 +147,7 @@ pub(super) fn encode_event(event: &Event, (rx, tx): (u64, u64), out: &mut Vec<u8
             Kind::Statistics
         }
         Event::Closed(close) => {
+            let (rx, tx) = bytes();
             put_floats(out, &[rx as f64, tx as f64]);
             put_words(out, &[u32::from(close.code)]);
             out.extend_from_slice(close.reason.as_bytes());

@@ -22,6 +22,10 @@ pub enum Input {
     Verdict,
     /// The socket has taken this many bytes of the frames polled so far.
     Written(usize),
+    /// Bytes have come from the peer, whether or not they make a frame yet.
+    Alive,
+    /// The peer has taken bytes that waited for it, which says as much.
+    Taking,
     /// Reading from the socket was stopped (true) or resumed because the application had not
     /// taken what was read. Silence meanwhile is not the peer's.
     ReadingPaused(bool),

@@ -33,7 +33,7 @@ impl Keepalive {
         }
     }
 
-    /// A frame arrived.
+    /// The peer gave a sign of life.
     #[inline]
     pub(super) fn heard(&mut self) {
         self.unanswered = false;

@@ -134,6 +134,8 @@ impl Session {
             Input::Command(command) => self.on_command(command, now),
             Input::Verdict => self.on_verdict(now),
             Input::Written(bytes) => self.on_written(bytes, now),
+            Input::Alive => self.keepalive.heard(),
+            Input::Taking => self.on_taking(now),
             Input::ReadingPaused(paused) => self.keepalive.reading_paused(paused, now),
             Input::Violation { code, reason } => self.close(CloseReason { code, reason }, None, now),
             Input::Disconnected(reason) => self.on_disconnected(reason),
@@ -175,6 +177,16 @@ impl Session {
         };
         let transactions = self.tx.next_due().and_then(|at| self.keepalive.real_time(at));
         [phase, acks, presumed, transactions, self.held_until].into_iter().flatten().min()
+    }
+
+    /// Whether the timeout that is due judges the peer's silence, so that [`Input::Alive`] and [`Input::Taking`]
+    /// have to come before it.
+    pub fn judges_silence(&self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Open => self.keepalive.next_tick() <= now,
+            Phase::Closing { deadline, overdue, .. } => !overdue && deadline <= now,
+            Phase::Closed => false,
+        }
     }
 
     /// Whether frames of the peer should be read. False while too much waits behind a verdict, or

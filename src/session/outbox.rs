@@ -22,7 +22,7 @@ use crate::protocol::{self, Frame, Text};
 const ACK_LEN: usize = 13;
 
 /// ACKs that are transmitted at once: whoever writes them checks for room in between.
-const MAX_RUN: u32 = 64;
+pub(super) const MAX_RUN: u32 = 64;
 
 /// A frame to be sent. It gets its ack number when it is encoded.
 #[derive(Debug)]
@@ -290,6 +290,24 @@ impl Outbox {
         self.unwritten.pop_front();
         self.written_ahead -= len;
         Some(then)
+    }
+
+    /// Removes our ENDPOINT_INFO and the ACKs, in order, whatever stands before them.
+    pub(super) fn take_owed(&mut self) -> Vec<Outgoing> {
+        let is_owed = |frame: &Outgoing| matches!(frame, Outgoing::EndpointInfo | Outgoing::Acks { .. });
+        let mut owed = Vec::new();
+        for queue in [&mut self.committed, &mut self.waiting] {
+            for frame in std::mem::take(queue) {
+                if is_owed(&frame) {
+                    owed.push(frame);
+                } else {
+                    queue.push_back(frame);
+                }
+            }
+        }
+        let bytes: usize = owed.iter().map(Outgoing::encoded_len).sum();
+        self.queued_control_bytes = self.queued_control_bytes.saturating_sub(bytes);
+        owed
     }
 
     /// Whether every frame has been handed to the driver.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Session;
 use super::acks::Tracked;
 use super::io::{CloseReason, Command, Event, Outcome, Payload, Token, Transmit};
-use super::outbox::{Offer, OnWritten, Outgoing, TxFrame};
+use super::outbox::{MAX_RUN, Offer, OnWritten, Outgoing, TxFrame};
 use super::state::Phase;
 use super::transaction::{self, Frames, TxCommand, TxOutcome};
 use crate::protocol::{self, Frame, Text};
@@ -66,6 +66,27 @@ impl Session {
             Outgoing::Acks { first, count } => Some(self.acks_of(first, count)),
             frame => Some(Transmit::Frame(self.number(frame))),
         }
+    }
+
+    /// What the peer gets although it has ended the connection: our ENDPOINT_INFO, unless it went before, and the
+    /// ACKs of what was accepted. Everything else that is queued stays, to be settled by [`Input::Disconnected`](super::Input::Disconnected).
+    pub fn take_owed(&mut self) -> Vec<Transmit> {
+        if self.held_until.is_some() {
+            return Vec::new();
+        }
+        let owed = self.outbox.take_owed();
+        let mut transmits = Vec::with_capacity(owed.len());
+        for frame in owed {
+            match frame {
+                Outgoing::Acks { first, count } => {
+                    for run in (0..count).step_by(MAX_RUN as usize) {
+                        transmits.push(self.acks_of(first.wrapping_add(run), MAX_RUN.min(count - run)));
+                    }
+                }
+                frame => transmits.push(Transmit::Frame(self.number(frame))),
+            }
+        }
+        transmits
     }
 
     /// Chunks go only when nothing else wants to: no transfer delays a message.

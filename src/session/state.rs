@@ -109,6 +109,16 @@ impl Session {
                 OnWritten::Ping(token) => self.acknowledge_send(token),
             }
         }
+        self.extend_closing(now);
+    }
+
+    pub(super) fn on_taking(&mut self, now: Instant) {
+        self.keepalive.heard();
+        self.extend_closing(now);
+    }
+
+    /// The socket makes progress: a closing session waits on.
+    fn extend_closing(&mut self, now: Instant) {
         if let Phase::Closing { deadline, latest, overdue, .. } = &mut self.phase {
             *deadline = (now + CLOSE_TIMEOUT).min(*latest);
             *overdue = *deadline <= now;

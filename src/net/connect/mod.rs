@@ -21,7 +21,8 @@ use super::counters::Counters;
 use super::driver::Driver;
 use super::server::{Handshake, Server};
 use super::sessions::{Mailbox, Slot};
-use super::transport::Transport;
+use super::socket::Socket;
+use super::transport::{TLS_TURN, TURN, Transport};
 use crate::session::Role;
 
 pub use error::{ConnectError, Stage, TlsFault};
@@ -89,10 +90,10 @@ async fn establish(
     // Small frames are flushed in batches already; a failure costs latency only.
     let _ = stream.set_nodelay(true);
     let mut transport = match &target.tls {
-        None => Transport::Plain(stream),
+        None => Transport::Plain(Socket::new(stream, TURN)),
         Some(tls) => {
             stage.set(Stage::Securing);
-            Transport::TlsClient(Box::new(tls.connect(stream).await?))
+            Transport::TlsClient(Box::new(tls.connect(Socket::new(stream, TLS_TURN)).await?))
         }
     };
     stage.set(Stage::Upgrading);

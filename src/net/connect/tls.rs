@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -18,6 +17,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::{ConnectError, TlsFault};
+use crate::net::socket::Socket;
 
 /// How a server is to prove who it is.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl ClientTls {
     }
 
     /// The TLS handshake.
-    pub(super) async fn connect(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, ConnectError> {
+    pub(super) async fn connect(&self, stream: Socket) -> Result<TlsStream<Socket>, ConnectError> {
         let config = match &self.config {
             Some(config) => config.clone(),
             None => system_config().await?,

@@ -7,37 +7,61 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Driver, Stage};
+use crate::net::socket::take_turns;
 use crate::net::transport::Transport;
+use crate::session::{CloseReason, Input};
 
 /// How long a socket may take to finish after its session is over.
-pub(super) const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Unread bytes of a peer that broke the rules are discarded up to here, so that it can read why.
+/// Unread bytes of a peer that is to read what was sent last are discarded up to here: closing a socket with unread
+/// bytes would destroy it on its way.
 const MAX_DISCARDED: usize = 4 << 20;
 
+/// Bytes discarded before others get their turn.
+const DISCARD_BATCH: usize = 256 << 10;
+
 impl Driver {
+    /// The peer has sent its close frame. It gets what it is owed, then the answer.
+    pub(super) fn on_close(&mut self, frame: Option<(u16, String)>, now: Instant) {
+        self.put_owed();
+        self.writer.put_close(frame.as_ref().map(|(code, _)| (*code, "")));
+        self.end(frame.map(|(code, reason)| CloseReason { code, reason }), now);
+    }
+
+    /// The peer sends no more. It may still read.
+    pub(super) fn on_hang_up(&mut self, now: Instant) {
+        self.put_owed();
+        self.end(None, now);
+    }
+
+    fn end(&mut self, reason: Option<CloseReason>, now: Instant) {
+        self.session.handle(Input::Disconnected(reason), now);
+        self.stage = Stage::Finishing { by: now + FINISH_TIMEOUT };
+    }
+
     /// Brings a connection to its end once its session has come to one.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if self.stage == Stage::Violated && self.writer.close_is_out() {
-            self.stage = Stage::Discarding { left: MAX_DISCARDED };
-        }
         match &mut self.stage {
-            Stage::Discarding { left } => {
-                if let Poll::Ready(()) = discard(&mut self.transport, left, cx) {
-                    self.disconnect(now);
-                    self.deliver(now);
-                }
+            Stage::Violated if self.writer.close_is_out() => {
+                self.stage = Stage::Discarding { left: MAX_DISCARDED, by: None };
             }
             Stage::Finishing { by } => {
-                let late = *by <= now;
-                let flushed = self.writer.poll_flush(&mut self.transport, cx);
-                if late || flushed.is_ready() {
-                    // Closing the socket says the rest; TLS adds its goodbye if it fits.
-                    let _ = Pin::new(&mut self.transport).poll_shutdown(cx);
-                    self.stage = Stage::Over;
+                let by = *by;
+                match self.writer.poll_flush(&mut self.transport, cx) {
+                    Poll::Ready(Ok(())) => self.stage = Stage::Discarding { left: MAX_DISCARDED, by: Some(by) },
+                    Poll::Pending if now < by => {}
+                    _ => self.stage = Stage::Over,
                 }
             }
             _ => {}
+        }
+        if let Stage::Discarding { left, by } = &mut self.stage {
+            let late = by.is_some_and(|by| by <= now);
+            if discard(&mut self.transport, left, cx).is_ready() || late {
+                self.disconnect(now);
+                self.deliver(now);
+            }
         }
     }
 }
@@ -49,7 +73,8 @@ fn discard(transport: &mut Transport, left: &mut usize, cx: &mut Context<'_>) ->
         return Poll::Ready(());
     }
     let mut scratch = [0; 4096];
-    loop {
+    let mut batch = DISCARD_BATCH;
+    while batch > 0 {
         let mut buf = ReadBuf::new(&mut scratch);
         let result = ready!(transport.as_mut().poll_read(cx, &mut buf));
         let read = buf.filled().len();
@@ -57,5 +82,8 @@ fn discard(transport: &mut Transport, left: &mut usize, cx: &mut Context<'_>) ->
             return Poll::Ready(());
         }
         *left -= read;
+        batch = batch.saturating_sub(read);
     }
+    take_turns(cx);
+    Poll::Pending
 }

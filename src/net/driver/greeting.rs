@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::{Driver, Stage};
-use crate::session::{CloseReason, Event, Input};
+use crate::session::{CloseReason, Event};
 
 /// How long silence is waited out. A server of CAMP sends its first frame without being asked; one that
 /// is busy may take longer.
@@ -26,11 +26,8 @@ impl Driver {
 
     fn poll_greeting(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
         let now = Instant::now();
-        if self.armed.is_some_and(|at| at <= now) {
-            self.armed = None;
-            self.session.handle(Input::Timeout, now);
-        }
         let more = self.read(cx, now);
+        self.on_timer(now);
         self.write(cx, now);
         // Statistics are ours, they say nothing about the server.
         while let Some(Event::Statistics(_)) = self.session.peek_event() {

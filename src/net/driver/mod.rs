@@ -1,11 +1,12 @@
 //! Drives one session: reads what is there, feeds it to the session, drains it, writes once.
 //!
-//! There is no protocol logic here. Per wake: timer, orders, a batch of reads, events, writes, one
+//! There is no protocol logic here. Per wake: orders, a batch of reads, timer, events, writes, one
 //! flush. The task sleeps until the socket, the application or the session's timer wants it.
 
 mod ending;
 mod greeting;
 mod linger;
+mod progress;
 mod reading;
 mod streams;
 mod writing;
@@ -19,11 +20,13 @@ use std::time::Instant;
 use tokio::time::Sleep;
 
 use linger::Lingering;
+use progress::Progress;
 
 use super::counters::{Counters, Figures};
 use super::intake::Intake;
 use super::server::Server;
 use super::sessions::{Mailbox, Order, Slot};
+use super::socket::take_turns;
 use super::sources::Sources;
 use super::spool::Spools;
 use super::transport::Transport;
@@ -59,6 +62,9 @@ pub(super) struct Driver {
     /// When `timer` will fire.
     armed: Option<Instant>,
     stage: Stage,
+    /// Bytes that had been received when that was last looked at.
+    received: u64,
+    progress: Progress,
     /// Whether a source has given bytes that were not written yet.
     fed: bool,
     /// Whether messages were passed on as they were read.
@@ -84,10 +90,11 @@ enum Stage {
     /// The peer broke the rules of WebSocket and nothing more is read from it. The session's
     /// close frame goes out.
     Violated,
-    /// The close frame after a violation is out: what the peer still sends is discarded.
-    Discarding { left: usize },
-    /// The session is over; the answer to the peer's close frame goes out.
+    /// The session is over; what the peer is owed and the answer to its close frame go out.
     Finishing { by: Instant },
+    /// The last of ours is out: what the peer still sends is discarded. Without `by` the session, which is
+    /// closing, sets the time.
+    Discarding { left: usize, by: Option<Instant> },
     /// Nothing more can be done.
     Over,
 }
@@ -128,6 +135,8 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             armed: None,
             stage: Stage::Open,
+            received: 0,
+            progress: Progress::default(),
             fed: false,
             delivered: false,
             reads_on: false,
@@ -153,13 +162,9 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
-        if self.armed.is_some_and(|at| at <= now) {
-            self.armed = None;
-            self.trim = true;
-            self.session.handle(Input::Timeout, now);
-        }
         let ordered = self.take_orders(cx, now);
         self.reads_on = self.read(cx, now);
+        self.on_timer(now);
         let delivered = self.deliver(now);
         if ordered || delivered {
             self.server.busy.on_activity(now);
@@ -176,7 +181,7 @@ impl Driver {
             return Poll::Ready(());
         }
         if self.reads_on || std::mem::take(&mut self.fed) {
-            cx.waker().wake_by_ref();
+            take_turns(cx);
         }
         if self.trim && !self.waits {
             self.trim = false;
@@ -186,6 +191,20 @@ impl Driver {
         }
         self.arm(cx, now);
         Poll::Pending
+    }
+
+    /// Tells the session that its time has come, if so. Not before the socket has been read: what lies in it may be
+    /// what the session waits for, and this thread may have been kept from it.
+    fn on_timer(&mut self, now: Instant) {
+        if self.armed.is_none_or(|at| now < at) {
+            return;
+        }
+        self.armed = None;
+        self.trim = true;
+        if self.session.judges_silence(now) && self.progress.is_made(&self.transport, &self.writer, &self.server) {
+            self.session.handle(Input::Taking, now);
+        }
+        self.session.handle(Input::Timeout, now);
     }
 
     /// Whether what is to be written waits: nothing but ACKs, and not too many, while the application may be about
@@ -286,6 +305,8 @@ impl Driver {
                 }
                 Event::Connected => self.trim = true,
                 Event::Closed(_) => {
+                    // The event tells the last of them.
+                    self.count();
                     self.keep_finished_streams();
                     self.server.sessions.end(self.role, self.session.sid());
                     closed = true;
@@ -327,7 +348,7 @@ impl Driver {
 
     fn arm(&mut self, cx: &mut Context<'_>, now: Instant) {
         let at = match self.stage {
-            Stage::Finishing { by } => Some(by),
+            Stage::Finishing { by } | Stage::Discarding { by: Some(by), .. } => Some(by),
             _ => self.session.poll_timeout(),
         };
         let spools = self.spools.as_ref().and_then(|spools| spools.poll_timeout(now));

@@ -1,15 +1,16 @@
 //! Reading: a batch of frames at a time, as far as the session and the application take them.
 
+use std::io::ErrorKind;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::ending::FINISH_TIMEOUT;
 use super::{Driver, Stage};
 use crate::net::trace::Direction;
 use crate::net::websocket::{Incoming, Violation};
-use crate::session::{CloseReason, Input};
+use crate::session::Input;
 
-/// Frames, and bytes of frames, read from one socket before other sessions get their turn.
+/// Frames of WebSocket, and their bytes, read from one socket before other sessions get their turn: of all kinds,
+/// for the cheapest ones are sent by the hundred thousand.
 const READ_BATCH: u64 = 256;
 const READ_BATCH_BYTES: usize = 256 << 10;
 
@@ -19,7 +20,11 @@ impl Driver {
         self.reader.begin();
         let more = self.read_batch(cx, now);
         self.reader.rest();
-        more
+        let received = self.transport.socket().received();
+        if received != std::mem::replace(&mut self.received, received) {
+            self.session.handle(Input::Alive, now);
+        }
+        more || self.transport.socket().is_interrupted()
     }
 
     fn read_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -64,20 +69,18 @@ impl Driver {
                     self.session.set_hooks(self.server.config.hooks.get());
                     self.session.receive(frame, now);
                 }
-                Ok(Some(Ok(Incoming::Close(frame)))) => {
-                    self.write_acks(cx);
-                    self.writer.put_close(frame.as_ref().map(|(code, _)| (*code, "")));
-                    let reason = frame.map(|(code, reason)| CloseReason { code, reason });
-                    self.session.handle(Input::Disconnected(reason), now);
-                    self.stage = Stage::Finishing { by: now + FINISH_TIMEOUT };
-                }
+                Ok(Some(Ok(Incoming::Fragment(length)))) => bytes += length,
                 Ok(Some(Ok(Incoming::Ping(payload)))) => self.writer.put_pong(payload),
                 Ok(Some(Ok(Incoming::Pong))) => {}
+                Ok(Some(Ok(Incoming::Close(frame)))) => self.on_close(frame, now),
                 Ok(Some(Err(Violation { code, reason }))) => {
                     self.session.handle(Input::Violation { code, reason }, now);
                     self.stage = Stage::Violated;
                 }
-                Ok(None) | Err(_) => self.disconnect(now),
+                Ok(None) => self.on_hang_up(now),
+                // Clients of TLS that hang up without a goodbye are common.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => self.on_hang_up(now),
+                Err(_) => self.disconnect(now),
             }
         }
         true

@@ -49,20 +49,18 @@ impl Driver {
         });
     }
 
-    /// Puts the ACKs that are queued if there is nothing else: of a session that ends, nobody else would.
-    pub(super) fn write_acks(&mut self, cx: &mut Context<'_>) {
+    /// Puts what the peer is owed although it has ended the connection: nobody else would.
+    pub(super) fn put_owed(&mut self) {
+        // Nothing goes behind a close frame.
+        if self.writer.is_closed() {
+            return;
+        }
         let sid = self.session.sid();
         self.writer.begin();
-        while self.writer.has_room() {
-            let mut ended = false;
-            self.fill(sid, |session| {
-                let acks = if session.owes_only_acks() { session.poll_queued() } else { None };
-                ended = acks.is_none();
-                acks
-            });
-            if ended || !matches!(self.writer.poll_flush(&mut self.transport, cx), Poll::Ready(Ok(()))) {
-                return;
-            }
+        // There is no later: it is put whatever waits for the socket.
+        self.writer.make_room();
+        for transmit in self.session.take_owed() {
+            self.put_transmit(sid, transmit);
         }
     }
 
@@ -72,14 +70,21 @@ impl Driver {
         while self.writer.has_room() {
             match poll(&mut self.session) {
                 None => break,
-                Some(Transmit::Frame(frame)) => self.put(sid, &frame),
-                Some(Transmit::Acks { first, count }) => {
-                    for n in 0..count {
-                        self.put(sid, &Frame::Ack { ack: first.wrapping_add(n) });
-                    }
-                }
-                Some(Transmit::Close(CloseReason { code, reason })) => self.writer.put_close(Some((code, &reason))),
+                Some(transmit) => self.put_transmit(sid, transmit),
             }
+        }
+    }
+
+    #[inline(always)]
+    fn put_transmit(&mut self, sid: u64, transmit: Transmit) {
+        match transmit {
+            Transmit::Frame(frame) => self.put(sid, &frame),
+            Transmit::Acks { first, count } => {
+                for n in 0..count {
+                    self.put(sid, &Frame::Ack { ack: first.wrapping_add(n) });
+                }
+            }
+            Transmit::Close(CloseReason { code, reason }) => self.writer.put_close(Some((code, &reason))),
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) enum End {
 pub(super) enum Incoming {
     /// A whole binary message.
     Binary(Bytes),
+    /// A fragment of so many bytes, of a message that goes on.
+    Fragment(usize),
     /// A ping, to be answered with the same payload.
     Ping(Bytes),
     /// An answer to a ping.
@@ -48,6 +50,9 @@ pub(super) struct Violation {
 
 /// The first byte of a binary message's only frame (RFC 6455, 5.2).
 const FINAL_BINARY: u8 = 0x82;
+
+/// Fragments of one message (API: the limits of messages).
+const MAX_FRAGMENTS: u32 = 65_536;
 
 /// RFC 6455, 7.4.1.
 const PROTOCOL_ERROR: u16 = 1002;

@@ -10,7 +10,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::{End, FINAL_BINARY, INVALID_PAYLOAD, Incoming, TOO_BIG, UNSUPPORTED_DATA, Violation, blocks, mask};
+use super::{
+    End, FINAL_BINARY, INVALID_PAYLOAD, Incoming, MAX_FRAGMENTS, TOO_BIG, UNSUPPORTED_DATA, Violation, blocks, mask,
+};
 
 /// Payloads from this size on get memory of their own, so that holding one never holds a block.
 const OWN_MEMORY: usize = 4096;
@@ -19,6 +21,10 @@ const OWN_MEMORY: usize = 4096;
 /// header is known, so that its payload is read to where it stays.
 const LARGE: usize = 32 << 10;
 const HEAD: usize = 2048;
+
+/// What is left of a block of the reader's own is copied to a smaller one only if it is less than this: else many
+/// short batches would copy each byte many times.
+const WORTH_KEEPING: usize = blocks::BLOCK / 4;
 
 /// The bit in a header's second byte that tells of a mask.
 const MASKED: u8 = 0x80;
@@ -34,12 +40,20 @@ pub(in crate::net) struct Reader {
     masked: bool,
     /// The thread's block during a batch; between batches what is left of one, usually nothing.
     block: BytesMut,
+    /// Whether this batch began with memory of the reader's own.
+    own: bool,
     /// Whether the last frame was a large one.
     large: bool,
     /// A frame whose header is complete and whose payload is still coming.
     partial: Option<Partial>,
     /// The fragments so far of a message that comes in several frames.
-    fragments: Option<BytesMut>,
+    fragments: Option<Fragments>,
+}
+
+#[derive(Debug, Default)]
+struct Fragments {
+    count: u32,
+    payload: BytesMut,
 }
 
 #[derive(Debug)]
@@ -50,10 +64,10 @@ struct Partial {
     payload: BytesMut,
 }
 
-/// What a frame makes of the connection.
+/// What reading has come to.
 enum Step {
-    Message(Incoming),
-    /// Another frame is needed.
+    Incoming(Incoming),
+    /// A header was read, its payload is still to come.
     More,
 }
 
@@ -61,24 +75,30 @@ impl Reader {
     /// `early` is what came behind the peer's request or response.
     pub(in crate::net) fn new(end: End, max_message: usize, early: &[u8]) -> Self {
         let masked = end == End::Server;
-        Reader { max_message, masked, block: BytesMut::from(early), large: false, partial: None, fragments: None }
+        let block = BytesMut::from(early);
+        Reader { max_message, masked, block, own: false, large: false, partial: None, fragments: None }
     }
 
     /// Begins a batch: until [`Self::rest`] the thread's block belongs to this reader.
     pub(in crate::net) fn begin(&mut self) {
-        if self.block.is_empty() {
+        self.own = !self.block.is_empty();
+        if !self.own {
             self.block = blocks::take_reading();
         }
     }
 
     /// Ends a batch. What is left of the block is kept, in memory of its own.
     pub(in crate::net) fn rest(&mut self) {
+        if self.own && self.block.len() >= WORTH_KEEPING {
+            return;
+        }
         let block = mem::take(&mut self.block);
         self.block = BytesMut::from(&block[..]);
         blocks::return_reading(block);
     }
 
-    /// The next message. `None` when the peer has hung up.
+    /// The next message, or fragment of one: whoever asks counts them, however small they are. `None` when the peer
+    /// has hung up.
     ///
     /// Most binary messages are first shown to `take` where they lie; one that it takes is not given out.
     #[inline]
@@ -99,7 +119,7 @@ impl Reader {
                 return Poll::Ready(Ok(Some(Ok(Incoming::Binary(payload)))));
             }
             match self.parse() {
-                Ok(Some(Step::Message(message))) => return Poll::Ready(Ok(Some(Ok(message)))),
+                Ok(Some(Step::Incoming(incoming))) => return Poll::Ready(Ok(Some(Ok(incoming)))),
                 Ok(Some(Step::More)) => continue,
                 Ok(None) => {}
                 Err(violation) => return Poll::Ready(Ok(Some(Err(violation)))),
@@ -166,7 +186,7 @@ impl Reader {
                 return Ok(None);
             }
             let Some(Partial { header, payload, .. }) = self.partial.take() else { return Ok(None) };
-            return self.on_frame(&header, payload).map(Some);
+            return self.on_frame(&header, payload).map(|incoming| Some(Step::Incoming(incoming)));
         }
         let mut cursor = Cursor::new(&self.block[..]);
         let parsed = FrameHeader::parse(&mut cursor).map_err(|error| Violation::protocol(error.to_string()))?;
@@ -177,7 +197,7 @@ impl Reader {
         self.large = length >= LARGE;
         if length < OWN_MEMORY && length <= self.block.len() {
             let payload = self.block.split_to(length);
-            return self.on_frame(&header, payload).map(Some);
+            return self.on_frame(&header, payload).map(|incoming| Some(Step::Incoming(incoming)));
         }
         let capacity = if self.large { length + HEAD } else { length };
         self.partial = Some(Partial { header, length, payload: BytesMut::with_capacity(capacity) });
@@ -217,8 +237,12 @@ impl Reader {
             }
             _ => {}
         }
-        let before = self.fragments.as_ref().map_or(0, BytesMut::len);
-        let limit = self.max_message - before;
+        let (count, before) = self.fragments.as_ref().map_or((0, 0), |so_far| (so_far.count, so_far.payload.len()));
+        if count >= MAX_FRAGMENTS && matches!(header.opcode, OpCode::Data(_)) {
+            let reason = format!("A message of more than {MAX_FRAGMENTS} fragments.");
+            return Err(Violation { code: TOO_BIG, reason });
+        }
+        let limit = self.max_message.saturating_sub(before);
         match usize::try_from(length) {
             Ok(length) if length <= limit || matches!(header.opcode, OpCode::Control(_)) => Ok(length),
             _ => Err(Violation {
@@ -232,26 +256,27 @@ impl Reader {
         }
     }
 
-    fn on_frame(&mut self, header: &FrameHeader, mut payload: BytesMut) -> Result<Step, Violation> {
+    fn on_frame(&mut self, header: &FrameHeader, mut payload: BytesMut) -> Result<Incoming, Violation> {
         if let Some(key) = header.mask {
             mask::apply(&mut payload, key, 0);
         }
-        let message = match header.opcode {
+        Ok(match header.opcode {
             OpCode::Data(Data::Binary) if header.is_final => Incoming::Binary(payload.freeze()),
             OpCode::Data(_) => {
                 let mut message = self.fragments.take().unwrap_or_default();
-                message.extend_from_slice(&payload);
-                if !header.is_final {
+                message.count = message.count.saturating_add(1);
+                message.payload.extend_from_slice(&payload);
+                if header.is_final {
+                    Incoming::Binary(message.payload.freeze())
+                } else {
                     self.fragments = Some(message);
-                    return Ok(Step::More);
+                    Incoming::Fragment(payload.len())
                 }
-                Incoming::Binary(message.freeze())
             }
             OpCode::Control(Control::Ping) => Incoming::Ping(Bytes::copy_from_slice(&payload)),
             OpCode::Control(Control::Pong) => Incoming::Pong,
             OpCode::Control(_) => Incoming::Close(close_frame(&payload)?),
-        };
-        Ok(Step::Message(message))
+        })
     }
 }
 

@@ -192,15 +192,24 @@ impl Writer {
         self.is_flushed() && self.pong.is_none() && !self.flushing
     }
 
+    /// Whether the close frame has been put.
+    pub(in crate::net) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Whether the close frame has been put and taken.
     pub(in crate::net) fn close_is_out(&self) -> bool {
         self.closed && self.is_flushed()
     }
 
-    fn put_control(&mut self, control: Control, payload: &[u8]) {
-        // It comes behind what was put before.
+    /// Copies a large payload, so that more can be put behind it although the socket has not taken it.
+    pub(in crate::net) fn make_room(&mut self) {
         let pending = std::mem::take(&mut self.payload);
         self.block.extend_from_slice(&pending);
+    }
+
+    fn put_control(&mut self, control: Control, payload: &[u8]) {
+        self.make_room();
         let before = self.block.len();
         let key = self.put_header(OpCode::Control(control), payload.len());
         let start = self.block.len();
@@ -245,6 +254,25 @@ mod tests {
             mask::apply(&mut payload, key, 0);
         }
         (header.mask, payload)
+    }
+
+    #[test]
+    fn what_is_put_behind_a_large_payload_that_has_room_made_for_it_follows_it() {
+        let mut writer = Writer::new(End::Server);
+        let large = Bytes::from(vec![7; 40_000]);
+        writer.put_large(large.len() + 1, |out| {
+            out.put_u8(6);
+            Some(&large)
+        });
+        assert!(!writer.has_room());
+        writer.make_room();
+        writer.put(3, |out| out.put_slice(b"ack"));
+        writer.put_close(Some((1000, "")));
+        let (_, payload) = take_frame(&mut writer.block);
+        assert_eq!((payload.len(), payload[0], payload[40_000]), (40_001, 6, 7));
+        assert_eq!(take_frame(&mut writer.block).1, b"ack");
+        assert_eq!(take_frame(&mut writer.block).1, 1000u16.to_be_bytes());
+        assert!(writer.block.is_empty() && writer.is_closed());
     }
 
     #[test]

@@ -208,6 +208,34 @@ fn a_closing_session_drops_the_connection_after_5_s_without_progress() {
 }
 
 #[test]
+fn a_closing_session_waits_for_a_peer_that_takes_what_was_written_but_30_s_at_most() {
+    let mut solo = Solo::connected(Config::default());
+    solo.close("end");
+    solo.output();
+    for _ in 0..6 {
+        solo.advance(4999);
+        solo.driver.input(Input::Taking);
+    }
+    solo.advance(5);
+    assert_eq!(solo.output(), []);
+    solo.driver.input(Input::Taking);
+    solo.advance(1);
+    assert_eq!(solo.output(), [Transmit::Abort]);
+}
+
+#[test]
+fn what_a_peer_still_sends_does_not_delay_the_end_of_a_closing_session() {
+    let mut solo = Solo::connected(Config::default());
+    solo.close("end");
+    solo.output();
+    solo.advance(4999);
+    solo.driver.input(Input::Alive);
+    solo.receive(text_frame(1, "late"));
+    solo.advance(1);
+    assert_eq!(solo.output(), [Transmit::Abort]);
+}
+
+#[test]
 fn a_timeout_of_a_closing_session_is_not_asked_for_again_at_the_same_time() {
     let mut solo = Solo::stuck(DropPolicy::Oldest);
     solo.close("end");

@@ -116,6 +116,48 @@ fn any_frame_is_a_sign_of_life() {
 }
 
 #[test]
+fn bytes_that_make_no_frame_yet_and_bytes_that_are_taken_are_signs_of_life() {
+    for sign in [|| Input::Alive, || Input::Taking] {
+        let mut solo = Solo::connected(Config::default());
+        for _ in 0..5 {
+            solo.advance(14_999);
+            solo.driver.input(sign());
+            solo.advance(1);
+        }
+        assert!(!is_closing(&mut solo));
+        solo.advance(15_000);
+        assert!(is_closing(&mut solo));
+    }
+}
+
+#[test]
+fn bytes_that_make_no_frame_do_not_lift_the_hold_of_the_first_frame() {
+    let mut solo = Solo::server();
+    solo.driver.input(Input::Alive);
+    assert_eq!(solo.frames(), []);
+    solo.advance(50);
+    assert_eq!(solo.frames().len(), 1);
+}
+
+#[test]
+fn silence_is_judged_at_the_heartbeat_and_at_the_end_of_a_closing_sessions_patience() {
+    let mut solo = Solo::connected(Config { ack_timeout: ms(100), ..Config::default() });
+    let judges = |solo: &Solo| solo.driver.session.judges_silence(solo.driver.now);
+    solo.send_text("x");
+    solo.driver.now += ms(100);
+    assert!(!judges(&solo), "the time of an ACK is up, no more");
+    solo.driver.now += ms(14_900);
+    assert!(judges(&solo));
+    solo.driver.input(Input::Timeout);
+    assert!(!judges(&solo));
+    solo.close("end");
+    solo.driver.now += ms(4999);
+    assert!(!judges(&solo));
+    solo.driver.now += ms(1);
+    assert!(judges(&solo));
+}
+
+#[test]
 fn a_held_message_is_a_sign_of_life() {
     let mut solo = Solo::connected(Config::default());
     solo.hooks(Hooks::NONE.with(DataKind::Utf8));

@@ -14,6 +14,7 @@ mod closing;
 mod keepalive;
 mod lifecycle;
 mod ordering;
+mod owed;
 mod sequences;
 mod transaction_sequences;
 mod transaction_waits;
