@@ -36,6 +36,18 @@ test("ConnectPeer gives a session like any other, of type peer", async (t) => {
   assert.deepEqual([...far.server.sessions], [accepted]);
 });
 
+test("sessions with other servers do not count against maxConnections of http_server or of the server", async (t) => {
+  const near = await startServer(t, { maxConnections: 1 });
+  const far = await startServer(t);
+  near.server.http_server.maxConnections = 1;
+  let dropped = 0;
+  near.server.http_server.on("drop", () => dropped++);
+  for (let i = 0; i < 3; i++) await openBetween(near, far);
+  const peer = await Peer.connect(near);
+  await peer.ready();
+  assert.equal(dropped, 0);
+});
+
 test("messages of every kind and size go both ways, acknowledged", async (t) => {
   const { ends } = await startTwo(t);
   for (const [from, to] of [ends, ends.toReversed()]) {

@@ -17,6 +17,7 @@ mod head;
 mod hooks;
 mod intake;
 mod listener;
+mod places;
 mod refusal;
 mod runtime;
 mod sends;

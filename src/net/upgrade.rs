@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::driver::Driver;
 use super::handover::HttpOpened;
 use super::head::Head;
+use super::places::Place;
 use super::refusal::Refusal;
 use super::server::{Handshake, Server};
 use super::transport::Transport;
@@ -58,7 +59,7 @@ pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketA
     let Some(mut transport) = secure(&server, stream, remote, deadline).await else { return };
 
     match negotiate(&server, &mut transport, remote, deadline).await {
-        Ok(Negotiated::Session(agreed)) => open(&server, transport, agreed, remote).await,
+        Ok(Negotiated::Session(agreed)) => open(handshake, transport, agreed, remote).await,
         Ok(Negotiated::Foreign(early)) => hand_over(&server, transport, early, remote),
         Ok(Negotiated::Gone) => {}
         Err(refusal) => {
@@ -83,6 +84,8 @@ struct Agreed {
     request: UpgradeRequest,
     key: String,
     camp_offered: bool,
+    /// Taken before the application was asked.
+    place: Place,
     /// What the client sent behind its request.
     early: Vec<u8>,
 }
@@ -134,12 +137,11 @@ async fn negotiate(
         return Err(Refusal::WrongOrigin);
     }
     let credentials = head.credentials()?;
-    if server.sessions.is_live(credentials.sid) {
+    let places = &server.sessions.places;
+    if places.is_live(credentials.sid) {
         return Err(Refusal::SessionExists);
     }
-    if server.is_full() {
-        return Err(Refusal::Full);
-    }
+    let Some(place) = places.take(server.config.max_connections) else { return Err(Refusal::Full) };
     let camp_offered = head.offers_camp();
     let request = UpgradeRequest {
         token: credentials.token,
@@ -149,7 +151,7 @@ async fn negotiate(
         remote,
     };
     validate(server, transport, &request, &mut buffer, deadline).await?;
-    Ok(Negotiated::Session(Agreed { request, key, camp_offered, early: buffer }))
+    Ok(Negotiated::Session(Agreed { request, key, camp_offered, place, early: buffer }))
 }
 
 /// Reads up to the end of the head, or beyond. Gives the head and its length in `buffer`; `None`: the client
@@ -227,22 +229,25 @@ fn hand_over(server: &Rc<Server>, transport: Transport, early: Vec<u8>, remote: 
     tokio::task::spawn_local(Bridge::new(server.clone(), transport, opened, early).run());
 }
 
-async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {
-    let Agreed { request, key, camp_offered, early } = agreed;
+async fn open(handshake: Handshake, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {
+    let Agreed { request, key, camp_offered, mut place, early } = agreed;
+    let server = &handshake.server.clone();
     // The server may have been told to stop together with the answer.
     // Another upgrade with this sid may have won while this one was validated.
-    let claimed = match server.is_refusing() {
-        true => Err(Refusal::ShuttingDown),
-        false => server.sessions.open(request.sid).ok_or(Refusal::SessionExists),
+    let refusal = match server.is_refusing() {
+        true => Some(Refusal::ShuttingDown),
+        false if place.claim(request.sid) => None,
+        false => Some(Refusal::SessionExists),
     };
-    let (slot, mailbox) = match claimed {
-        Ok(claimed) => claimed,
-        Err(refusal) => {
-            server.report_refusal(&refusal, remote);
-            let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
-            return;
-        }
-    };
+    if let Some(refusal) = refusal {
+        drop(place);
+        server.report_refusal(&refusal, remote);
+        let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
+        return;
+    }
+    let (slot, mailbox) = server.sessions.open();
+    // From here on the session is what is counted.
+    drop(handshake);
     server.config.trace.server(format_args!("session {} of {remote} opened", request.sid));
     let protocol = if camp_offered { "Sec-WebSocket-Protocol: camp\r\n" } else { "" };
     let response = format!(
@@ -256,7 +261,8 @@ async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, rem
     let opened = Opened { sid: request.sid, token: request.token, remote, counters: std::sync::Arc::clone(&counters) };
     server.app.opened(slot, opened);
     server.app.commit();
-    let driver = Driver::new(server.clone(), Role::Server, (slot, mailbox), request.sid, counters, transport, &early);
+    let driver =
+        Driver::new(server.clone(), Role::Server, (slot, mailbox, place), request.sid, counters, transport, &early);
     tokio::task::spawn_local(driver.run());
 }
 

@@ -145,7 +145,7 @@ async fn greet(
     let counters = Arc::new(Counters::new());
     let opened =
         Opened { sid: peer.sid, token: peer.token.to_owned(), remote: peer.remote, counters: counters.clone() };
-    let place = (claim.slot, mailbox);
+    let place = (claim.slot, mailbox, server.sessions.places.take_outgoing());
     let mut driver = Box::new(Driver::new(server.clone(), Role::Peer, place, peer.sid, counters, transport, early));
     match driver.greet().await {
         Ok(()) => Ok((claim, opened, driver)),
@@ -166,7 +166,7 @@ struct Claim {
 
 impl Claim {
     fn new(server: &Rc<Server>) -> (Self, Rc<Mailbox>) {
-        let (slot, mailbox) = server.sessions.open_outgoing();
+        let (slot, mailbox) = server.sessions.open();
         (Claim { server: server.clone(), slot, handed_over: false }, mailbox)
     }
 
@@ -179,7 +179,6 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.handed_over {
-            self.server.sessions.end(Role::Peer, 0);
             self.server.sessions.release(self.slot);
         }
     }

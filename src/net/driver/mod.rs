@@ -22,6 +22,7 @@ use linger::Lingering;
 
 use super::counters::{Counters, Figures};
 use super::intake::Intake;
+use super::places::Place;
 use super::server::Server;
 use super::sessions::{Mailbox, Order, Slot};
 use super::sources::Sources;
@@ -41,9 +42,10 @@ const TX_RECORD: usize = 24;
 /// One session and its socket.
 pub(super) struct Driver {
     server: Rc<Server>,
-    role: Role,
     slot: Slot,
     mailbox: Rc<Mailbox>,
+    /// Given back as soon as the session is over.
+    place: Option<Place>,
     counters: Arc<Counters>,
     figures: Figures,
     session: Session,
@@ -98,7 +100,7 @@ impl Driver {
     pub(super) fn new(
         server: Rc<Server>,
         role: Role,
-        (slot, mailbox): (Slot, Rc<Mailbox>),
+        (slot, mailbox, place): (Slot, Rc<Mailbox>, Place),
         sid: u64,
         counters: Arc<Counters>,
         transport: Transport,
@@ -113,9 +115,9 @@ impl Driver {
         Driver {
             intake: Intake::new(server.config.max_inbound_bytes),
             server,
-            role,
             slot,
             mailbox,
+            place: Some(place),
             counters,
             figures: Figures::default(),
             session,
@@ -287,7 +289,7 @@ impl Driver {
                 Event::Connected => self.trim = true,
                 Event::Closed(_) => {
                     self.keep_finished_streams();
-                    self.server.sessions.end(self.role, self.session.sid());
+                    self.place = None;
                     closed = true;
                     self.reported_closed = true;
                 }
