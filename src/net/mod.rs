@@ -25,6 +25,7 @@ mod server;
 mod sessions;
 mod sources;
 mod spool;
+mod syntax;
 mod tls;
 mod trace;
 mod transport;

@@ -206,7 +206,8 @@ mod tests {
     fn our_own_server_understands_the_request() {
         let text = request_for("/a?b=c", "a b+c&d=ü%");
         let head = super::super::head::Head::parse(text.as_bytes()).unwrap().unwrap().0;
-        assert!(head.wants_websocket() && head.offers_camp() && head.is_for("/a"));
+        assert!(head.wants_websocket() && head.is_for("/a"));
+        assert_eq!(head.subprotocol().unwrap(), Some("camp"));
         let credentials = head.credentials().unwrap();
         assert_eq!((credentials.token.as_str(), credentials.sid), ("a b+c&d=ü%", 7));
     }
