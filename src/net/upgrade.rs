@@ -65,7 +65,7 @@ pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketA
     match negotiate(&server, &mut transport, remote, deadline).await {
         Ok(Negotiated::Session(agreed)) => open(handshake, transport, agreed, remote).await,
         Ok(Negotiated::Foreign(early)) => hand_over(&server, transport, early, remote),
-        Ok(Negotiated::Gone) => server.config.trace.server(format_args!("{remote} left without a request")),
+        Ok(Negotiated::Gone) => server.config.trace.server(format_args!("{remote} has sent no request")),
         Err(refusal) => {
             server.report_refusal(&refusal, remote);
             // The client may be gone: nobody is left to tell.
