@@ -32,7 +32,7 @@ export interface ITokenValidator {
      * Called once for each upgrade request with the token from its `authorization=Bearer <token>`
      * query parameter (protocol: upgrade). `true` lets the client in. `false`, a throw or a
      * rejection refuses it with `401 Unauthorized`, and so does an answer that takes longer than
-     * `handshakeTimeoutMs`.
+     * `handshakeTimeoutMs`. The scheme may be written in either case; what follows it is the token.
      */
     validate(token: string, request: CAMPUpgradeRequest): Promise<boolean> | boolean;
 }
@@ -356,7 +356,7 @@ export interface CAMPDiagnosticsChannels {
     "camp-server:session": { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession };
     /** A session is over, with the WebSocket close code (1006: the connection broke) and reason. */
     "camp-server:closed": { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession; code: number; reason: string };
-    /** A request was refused with this HTTP status. */
+    /** A request was refused with this HTTP status and, on the page that the client was sent, for this reason. */
     "camp-server:refused": { server: CAMPWebsocketServer; status: number; reason: string; remoteAddress: string };
     /** The drop policy removed or refused a message. */
     "camp-server:dropped": DroppedFrame & { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession };

@@ -1,7 +1,8 @@
 // Who gets in: path, origin, number of connections, and what a validator is told.
 import assert from "node:assert/strict";
+import { Child } from "./support/child.mjs";
 import { Peer, Refused, freshSid } from "./support/peer.mjs";
-import { rawSocket, rawUpgrade, target } from "./support/raw.mjs";
+import { rawSocket, rawUpgrade, target, upgradeHead } from "./support/raw.mjs";
 import { openSession, startServer } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
 import { deferred, eventually, once } from "./support/wait.mjs";
@@ -63,6 +64,42 @@ test("over maxConnections a client gets a 503, until another has left", async (t
   peer.close(4000);
   await closed;
   await openSession(running);
+});
+
+for (const [how, validate] of [
+  ["at once", () => true],
+  ["later", () => new Promise((resolve) => setImmediate(resolve, true))],
+]) {
+  test(`of a burst of upgrades as many as maxConnections are let in, when validate answers ${how}`, async (t) => {
+    const { server, port } = await startServer(t, { maxConnections: 50 }, { validate });
+    let most = 0;
+    server.on("session", () => { most = Math.max(most, server.sessions.size); });
+    const child = Child.start(t, "burst-of-upgrades.mjs", { port, count: 600 });
+    const { answers } = await child.report("answered", 20_000);
+    assert.deepEqual(answers, { 101: 50, 503: 550 });
+    assert.equal(most, 50);
+    assert.equal(server.stats().sessions, 50);
+    await child.kill();
+    await eventually(() => server.sessions.size === 0);
+    await openSession({ server, port });
+  });
+}
+
+test("a client that is refused, whatever for, leaves its place", async (t) => {
+  const running = await startServer(t, { maxConnections: 1 });
+  const asked = deferred();
+  const held = await startServer(t, { maxConnections: 1, handshakeTimeoutMs: 200 }, { validate: (token) => token === "T" || (asked.resolve(), new Promise(() => {})) });
+  for (let i = 0; i < 3; i++) {
+    assert.equal((await refusal({ port: running.port, token: "wrong" })).status, 401);
+    assert.equal((await refusal({ port: held.port, token: "never answered" })).status, 401);
+  }
+  const socket = await rawSocket({ port: held.port });
+  socket.write(upgradeHead({ port: held.port, target: target({ token: "gives up", sid: freshSid() }) }));
+  await asked.promise;
+  socket.destroy();
+  for (const { port } of [running, held]) {
+    await eventually(async () => (await rawUpgrade({ port, target: target({ sid: freshSid() }) })).status === 101);
+  }
 });
 
 test("two servers share a port with reusePort, and only with it", { skip: process.platform === "win32" }, async (t) => {

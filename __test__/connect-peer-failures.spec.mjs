@@ -112,9 +112,14 @@ test("what is no upgrade to WebSocket fails the handshake and says why", async (
     ["half a head", () => "HTTP/1.1 101 Switching Protocols\r\nUpgrade: web", /closed before/],
     ["too long a head", head({ "X-Long": "x".repeat(20_000) }), /more than 16384 bytes/],
     ["a head without end", () => `HTTP/1.1 101 ${"x".repeat(20_000)}`, /more than 16384 bytes/],
-    ["too many fields", head({ "X-Many": Array(150).fill("x") }), /not HTTP/],
+    ["too many fields", head({ X: Array(2100).fill("") }), /more than 2000 header fields/],
+    ["a bare LF", (request) => switching(request.key, { "X-Hides": "a\nSec-WebSocket-Extensions: x" }), /CR LF/],
+    ["a length and chunks", head({ "Content-Length": "0", "Transfer-Encoding": "chunked" }), /both a Content-Length and a Transfer-Encoding/],
+    ["interim answers without end", () => "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000), /more than 32 interim answers/],
+    ["an interim answer that is too long", () => `HTTP/1.1 103 Early Hints\r\nLink: ${"x".repeat(20_000)}\r\n\r\n`, /more than 16384 bytes/],
+    ["nothing but an interim answer", () => "HTTP/1.1 100 Continue\r\n\r\n", /closed before/],
   ]) {
-    const other = await answering(t, answer, { end: ["nothing", "half a head"].includes(what) });
+    const other = await answering(t, answer, { end: ["nothing", "half a head", "nothing but an interim answer"].includes(what) });
     const error = await connect(server, other.url);
     assertFailed(server, error, "ERR_CAMP_HANDSHAKE_FAILED", pattern, what);
     await connectionEnd(other.sockets[0]);

@@ -4,8 +4,8 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { WebSocketServer } from "ws";
 import { KINDS, RECEIVE, SEND, payload as messageOf, send } from "./support/extensions.mjs";
 import { MAX_PAYLOAD, decode, encode } from "./support/frames.mjs";
-import { info, letIn, otherServer, readRequest } from "./support/other-server.mjs";
-import { Peer, Refused } from "./support/peer.mjs";
+import { info, letIn, otherServer, readRequest, switching } from "./support/other-server.mjs";
+import { Peer, RawPeer, Refused } from "./support/peer.mjs";
 import { CAMP, CAMPServerWebsocketSession } from "./support/product.mjs";
 import { echo, record, rejection, startServer } from "./support/server.mjs";
 import { MIB, assertSameBytes, payload, readAll } from "./support/streams.mjs";
@@ -34,6 +34,49 @@ test("ConnectPeer gives a session like any other, of type peer", async (t) => {
   assert.deepEqual([accepted.Get("__TYPE"), accepted.Get("__TOKEN")], ["client", "T"]);
   assert.deepEqual([...near.server.sessions], [session]);
   assert.deepEqual([...far.server.sessions], [accepted]);
+});
+
+test("interim answers in front of the upgrade are passed over, however they are cut", async (t) => {
+  const { server } = await startServer(t);
+  const interim = [
+    "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 102 Processing\r\nX: y\r\n\r\n", "HTTP/1.1 199\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\n",
+  ];
+  for (const answers of [...interim.map((answer) => [answer]), interim, Array(32).fill(interim[0])]) {
+    for (const whole of [true, false]) {
+      const other = await otherServer(t, async (socket) => {
+        const request = await readRequest(socket);
+        const text = answers.join("") + switching(request.key);
+        const length = whole ? text.length : 7;
+        for (let at = 0; at < text.length; at += length) await new Promise((resolve) => socket.write(text.slice(at, at + length), resolve));
+        const sid = BigInt(request.query.find(([name]) => name === "x-camp-sid")[1]);
+        new RawPeer({ socket, rest: request.rest }, { sid, masks: false }).send(info(sid));
+      });
+      const session = await server.ConnectPeer(other.url, "T");
+      await session.Destroy();
+    }
+  }
+});
+
+test("an answer may have as many header fields as Node takes", async (t) => {
+  const { server } = await startServer(t);
+  const other = await otherServer(t, async (socket) => {
+    const end = await letIn(socket, { fields: { X: Array(1900).fill("") } });
+    end.send(info(end.sid));
+  });
+  await server.ConnectPeer(other.url, "T");
+});
+
+test("sessions with other servers do not count against maxConnections of http_server or of the server", async (t) => {
+  const near = await startServer(t, { maxConnections: 1 });
+  const far = await startServer(t);
+  near.server.http_server.maxConnections = 1;
+  let dropped = 0;
+  near.server.http_server.on("drop", () => dropped++);
+  for (let i = 0; i < 3; i++) await openBetween(near, far);
+  const peer = await Peer.connect(near);
+  await peer.ready();
+  assert.equal(dropped, 0);
 });
 
 test("messages of every kind and size go both ways, acknowledged", async (t) => {

@@ -117,6 +117,24 @@ test("the token reaches validate percent-decoded", async (t) => {
   assert.deepEqual(validator.tokens, tokens);
 });
 
+test("the scheme Bearer is matched without regard to case, in the query and in the field", async (t) => {
+  const validator = recordingValidator();
+  const { port } = await startServer(t, {}, validator);
+  for (const scheme of ["Bearer", "bearer", "BEARER"]) {
+    const sid = `x-camp-sid=${freshSid()}`;
+    assert.equal((await rawUpgrade({ port, target: `/?authorization=${scheme}%20in%20the%20query&${sid}` })).status, 101, scheme);
+    const headers = { Authorization: `${scheme}  in-the-field` };
+    assert.equal((await rawUpgrade({ port, target: `/?x-camp-sid=${freshSid()}`, headers })).status, 101, scheme);
+  }
+  const both = await rawUpgrade({ port, target: target({ token: "query", sid: freshSid() }), headers: { Authorization: "Bearer field" } });
+  assert.equal(both.status, 101);
+  assert.deepEqual(validator.tokens, [...Array(3).fill(["in the query", "in-the-field"]).flat(), "query"]);
+  for (const value of ["Bearer", "Basic x", "Bearerx", "\xff", "Bearer \xff"]) {
+    const { status, body } = await rawUpgrade({ port, target: "/?x-camp-sid=1", headers: { Authorization: value } });
+    assert.deepEqual([status, REFUSAL.exec(body)[3]], [401, "Incorrect type of auth data supplied."], value);
+  }
+});
+
 test("a validate that says no, throws or rejects refuses the client and no session appears", async (t) => {
   const answers = {
     false: async () => false,
@@ -308,7 +326,7 @@ test("of simultaneous upgrades with one sid exactly one wins", async (t) => {
   assert.deepEqual(sids.sort(), [7n, 8n]);
 });
 
-test("the subprotocol camp is answered when offered, and never anything else", async (t) => {
+test("the subprotocol answered is camp when it is offered, else the first offered", async (t) => {
   const { port } = await startServer(t);
   const offers = [
     [null, undefined],
@@ -316,8 +334,11 @@ test("the subprotocol camp is answered when offered, and never anything else", a
     ["foo, camp", "camp"],
     ["camp,foo", "camp"],
     [["foo", "camp"], "camp"],
-    ["foo", undefined],
-    ["campfire, xcamp", undefined],
+    ["foo", "foo"],
+    ["campfire, xcamp", "campfire"],
+    [["foo, bar", "baz"], "foo"],
+    ["", undefined],
+    [" , foo", "foo"],
   ];
   for (const [offer, answer] of offers) {
     const response = await rawUpgrade({

@@ -1,12 +1,16 @@
 //! The request that opens a session (PROTOCOL section 1, Upgrade).
 
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, PAD};
 
 use super::refusal::Refusal;
 
 /// Most header fields of a request.
 const MAX_FIELDS: usize = 100;
+
+/// As lenient as others with the bits that the last character does not need.
+const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 /// A parsed request head.
 #[derive(Debug)]
@@ -16,7 +20,7 @@ pub(super) struct Head {
     pub(super) target: String,
     /// Names as sent, values as sent.
     pub(super) fields: Vec<(String, Vec<u8>)>,
-    http_1_1: bool,
+    pub(super) http_1_1: bool,
 }
 
 /// What a CAMP upgrade request asks for, once it is known to be one.
@@ -35,7 +39,7 @@ impl Head {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
-            Err(error) => return Err(Refusal::BadRequest(error.to_string())),
+            Err(error) => return Err(Refusal::BadRequest(format!("The request head is malformed: {error}."))),
         };
         let head = Head {
             method: request.method.unwrap_or_default().to_owned(),
@@ -70,22 +74,23 @@ impl Head {
     pub(super) fn websocket_key(&self) -> Result<&str, Refusal> {
         let bad = |what: &str| Err(Refusal::BadRequest(what.to_owned()));
         if self.method != "GET" {
-            return bad("a WebSocket upgrade is a GET request");
+            return bad("A WebSocket upgrade is a GET request.");
         }
         if !self.http_1_1 {
-            return bad("a WebSocket upgrade needs HTTP/1.1");
+            return bad("A WebSocket upgrade needs HTTP/1.1.");
         }
-        if self.values("host").next().is_none() {
-            return bad("the Host field is missing");
-        }
-        if !self.values("sec-websocket-version").eq(["13"]) {
+        if !self.raw("sec-websocket-version").eq([b"13"]) {
             return Err(Refusal::WrongVersion);
         }
-        let mut keys = self.values("sec-websocket-key");
-        match (keys.next(), keys.next()) {
-            (Some(key), None) if BASE64_STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16) => Ok(key),
-            (Some(_), _) => bad("Sec-WebSocket-Key is not 16 bytes in base64"),
-            (None, _) => bad("the Sec-WebSocket-Key field is missing"),
+        let mut keys = self.raw("sec-websocket-key");
+        let key = match (keys.next(), keys.next()) {
+            (Some(key), None) => key,
+            (Some(_), Some(_)) => return bad("There is more than one Sec-WebSocket-Key field."),
+            (None, _) => return bad("The Sec-WebSocket-Key field is missing."),
+        };
+        match std::str::from_utf8(key) {
+            Ok(text) if BASE64.decode(text).is_ok_and(|nonce| nonce.len() == 16) => Ok(text),
+            _ => bad("Sec-WebSocket-Key is not 16 bytes in base64."),
         }
     }
 
@@ -100,19 +105,27 @@ impl Head {
                 sids.push(parse_sid(&value));
             }
         }
-        let authorization = match from_query {
-            Some(value) => value,
-            None => self.values("authorization").next().unwrap_or_default().to_owned(),
+        let token = match from_query {
+            Some(value) if value.is_empty() => return Err(Refusal::NoToken),
+            Some(value) => bearer(&value).ok_or(Refusal::NotBearer)?.to_owned(),
+            None => self.token_of_field()?,
         };
-        if authorization.is_empty() {
-            return Err(Refusal::NoToken);
-        }
-        let Some(token) = authorization.strip_prefix("Bearer ") else { return Err(Refusal::NotBearer) };
         let Some(&first) = sids.first() else { return Err(Refusal::NoSid) };
         match first {
-            Some(sid) if sids.iter().all(|other| *other == first) => Ok(Credentials { token: token.to_owned(), sid }),
+            Some(sid) if sids.iter().all(|other| *other == first) => Ok(Credentials { token, sid }),
             _ => Err(Refusal::InvalidSid),
         }
+    }
+
+    /// The token in the `Authorization` field, which only matters if the query has none.
+    fn token_of_field(&self) -> Result<String, Refusal> {
+        let value = self.raw("authorization").next().unwrap_or_default();
+        if value.is_empty() {
+            return Err(Refusal::NoToken);
+        }
+        let text = std::str::from_utf8(value).map_err(|_| Refusal::NotBearer)?;
+        // Any number of spaces may follow the scheme here (RFC 9110, 11.4).
+        Ok(bearer(text).ok_or(Refusal::NotBearer)?.trim_start_matches(' ').to_owned())
     }
 
     /// Whether the request names this path, whatever its query.
@@ -122,12 +135,31 @@ impl Head {
 
     /// Whether the request comes from one of these origins. Only browsers name one.
     pub(super) fn comes_from(&self, allowed: &[String]) -> bool {
-        self.values("origin").all(|origin| allowed.iter().any(|other| other.eq_ignore_ascii_case(origin)))
+        self.raw("origin").all(|origin| allowed.iter().any(|other| other.as_bytes().eq_ignore_ascii_case(origin)))
     }
 
-    /// Whether the client offers the `camp` subprotocol.
-    pub(super) fn offers_camp(&self) -> bool {
-        self.values("sec-websocket-protocol").flat_map(|v| v.split(',')).any(|name| name.trim() == "camp")
+    /// The subprotocol to answer with: `camp` if the client offers it, else the first that it offers.
+    pub(super) fn subprotocol(&self) -> Result<Option<&str>, Refusal> {
+        let mut first = None;
+        for offer in self.raw("sec-websocket-protocol").flat_map(|value| value.split(|byte| *byte == b',')) {
+            match std::str::from_utf8(offer.trim_ascii()) {
+                Ok("") => {}
+                Ok("camp") => return Ok(Some("camp")),
+                Ok(name) if name.bytes().all(is_tchar) => {
+                    first.get_or_insert(name);
+                }
+                _ => return Err(Refusal::BadRequest("Sec-WebSocket-Protocol is not a list of names.".to_owned())),
+            }
+        }
+        Ok(first)
+    }
+
+    /// The values of a field as they are, without the white space around them.
+    pub(super) fn raw<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.fields
+            .iter()
+            .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim_ascii())
     }
 
     fn query(&self) -> form_urlencoded::Parse<'_> {
@@ -136,16 +168,23 @@ impl Head {
     }
 
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.fields
-            .iter()
-            .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
-            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
-            .map(str::trim)
+        self.raw(name).filter_map(|value| std::str::from_utf8(value).ok())
     }
 
     fn lists(&self, name: &str, token: &str) -> bool {
-        self.values(name).flat_map(|v| v.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+        self.values(name).flat_map(|v| v.split(',')).any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
     }
+}
+
+/// What follows the scheme, which is matched without regard to case (RFC 9110, 11.1), and its space.
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+/// Whether a token may have this character (RFC 9110, 5.6.2).
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn is_authorization(name: &str) -> bool {
@@ -174,7 +213,11 @@ mod tests {
     use super::*;
 
     fn head(query: &str) -> Head {
-        let text = format!("GET /?{query} HTTP/1.1\r\nHost: x\r\n\r\n");
+        with_fields(query, "")
+    }
+
+    fn with_fields(query: &str, fields: &str) -> Head {
+        let text = format!("GET /?{query} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
         Head::parse(text.as_bytes()).unwrap().unwrap().0
     }
 
@@ -211,5 +254,39 @@ mod tests {
         assert!(matches!(head("authorization=Basic%20x").credentials(), Err(Refusal::NotBearer)));
         assert!(matches!(head("authorization=Bearer%20t").credentials(), Err(Refusal::NoSid)));
         assert!(matches!(head("authorization=Bearer%20t&x-camp-sid=").credentials(), Err(Refusal::InvalidSid)));
+    }
+
+    #[test]
+    fn the_scheme_of_a_token_has_no_case() {
+        let token = |query: &str, fields: &str| {
+            with_fields(&format!("{query}&x-camp-sid=1"), fields).credentials().map(|found| found.token).ok()
+        };
+        let found = |text: &str| Some(text.to_owned());
+        for scheme in ["Bearer", "bearer", "BEARER"] {
+            assert_eq!(token(&format!("authorization={scheme}%20%20t%20"), ""), found(" t "));
+            assert_eq!(token(&format!("authorization={scheme}"), ""), None);
+            assert_eq!(token(&format!("authorization={scheme}t%20"), ""), None);
+            assert_eq!(token("", &format!("Authorization: {scheme}  t \r\n")), found("t"));
+            assert_eq!(token("", &format!("Authorization: {scheme}\r\n")), None);
+        }
+        assert_eq!(token("authorization=", "Authorization: Bearer t\r\n"), None);
+    }
+
+    #[test]
+    fn the_subprotocol_is_camp_or_the_first_offered() {
+        let answer = |fields: &str| with_fields("", fields).subprotocol().map(|name| name.map(str::to_owned)).ok();
+        for (offers, name) in [
+            ("", None),
+            ("Sec-WebSocket-Protocol:\r\n", None),
+            ("Sec-WebSocket-Protocol: camp\r\n", Some("camp")),
+            ("Sec-WebSocket-Protocol: a, camp\r\n", Some("camp")),
+            ("Sec-WebSocket-Protocol: a,,b\r\nSec-WebSocket-Protocol: camp\r\n", Some("camp")),
+            ("Sec-WebSocket-Protocol: CAMP, b\r\n", Some("CAMP")),
+        ] {
+            assert_eq!(answer(offers), Some(name.map(str::to_owned)), "{offers:?}");
+        }
+        for offers in ["a b", "a/b", "\"a\"", "\u{fc}"] {
+            assert_eq!(answer(&format!("Sec-WebSocket-Protocol: {offers}\r\n")), None, "{offers}");
+        }
     }
 }

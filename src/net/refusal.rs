@@ -19,6 +19,10 @@ pub(super) enum Refusal {
     HeadTooLarge,
     /// The head did not arrive within the handshake timeout.
     Slow,
+    /// The client ended its side, or hung up, while its token was validated.
+    Left,
+    /// The client sent more than may come ahead of the response.
+    TooMuchEarly,
     /// Not a WebSocket upgrade.
     NotAnUpgrade,
     /// A WebSocket version other than 13.
@@ -47,6 +51,8 @@ impl Refusal {
             Refusal::BadRequest(what) => what,
             Refusal::HeadTooLarge => "The request head is too large.",
             Refusal::Slow => "The request head did not arrive in time.",
+            Refusal::Left => "The client ended its side of the connection before the request was answered.",
+            Refusal::TooMuchEarly => "The client sent more than 64 KiB before the request was answered.",
             Refusal::NotAnUpgrade => "This port speaks CAMP over WebSocket.",
             Refusal::WrongVersion => "Only WebSocket version 13 is spoken here.",
             Refusal::WrongPath => "CAMP is not spoken at this path.",
@@ -65,7 +71,7 @@ impl Refusal {
             | Refusal::SessionExists
             | Refusal::InvalidToken
             | Refusal::ValidationTimeout => "401 Unauthorized",
-            Refusal::BadRequest(_) => "400 Bad Request",
+            Refusal::BadRequest(_) | Refusal::Left | Refusal::TooMuchEarly => "400 Bad Request",
             Refusal::HeadTooLarge => "431 Request Header Fields Too Large",
             Refusal::Slow => "408 Request Timeout",
             Refusal::NotAnUpgrade | Refusal::WrongVersion => "426 Upgrade Required",

@@ -87,6 +87,8 @@ pub struct Server {
     connects: RefCell<HashMap<ConnectId, oneshot::Sender<()>>>,
     /// Connections between acceptance and session, and those that are being made.
     handshakes: Cell<usize>,
+    /// The former of them.
+    arriving: Cell<usize>,
     closing: Cell<bool>,
     stopped: Cell<bool>,
     /// No new connections; true at the latest when `closing` is.
@@ -113,6 +115,7 @@ impl Server {
             lingering: Cell::new(0),
             connects: RefCell::default(),
             handshakes: Cell::new(0),
+            arriving: Cell::new(0),
             closing: Cell::new(false),
             stopped: Cell::new(false),
             refusing: Cell::new(false),
@@ -135,7 +138,7 @@ impl Server {
     pub fn connect(self: &Rc<Self>, id: ConnectId, target: Target) {
         let (waits, abandoned) = oneshot::channel();
         self.connects.borrow_mut().insert(id, waits);
-        tokio::task::spawn_local(connect::run(Handshake::begin(self.clone()), id, target, abandoned));
+        tokio::task::spawn_local(connect::run(Handshake::outgoing(self.clone()), id, target, abandoned));
     }
 
     /// Gives up what [`Self::connect`] has begun and not told the end of. Nothing will be told.
@@ -244,11 +247,6 @@ impl Server {
         self.answers.release(self.app.answered());
     }
 
-    /// Whether no further session may begin.
-    pub(super) fn is_full(&self) -> bool {
-        self.sessions.accepted() + self.validations.borrow().len() >= self.config.max_connections
-    }
-
     /// Tells of a refusal.
     pub(super) fn report_refusal(&self, refusal: &Refusal, remote: SocketAddr) {
         self.config.trace.server(format_args!("refused {remote}: {}", refusal.reason()));
@@ -333,9 +331,9 @@ impl Server {
 }
 
 impl Server {
-    /// Connections there are, whatever has become of them.
+    /// Connections that were accepted and are there, whatever has become of them.
     fn connections(&self) -> usize {
-        self.handshakes.get() + self.sessions.live() + self.http.live()
+        self.arriving.get() + self.sessions.places.accepted() + self.http.live()
     }
 
     fn turn_away(&self, stream: &TcpStream, remote: SocketAddr) {
@@ -357,19 +355,30 @@ impl std::fmt::Debug for Server {
 /// Counts a connection that is not yet a session, either way, until dropped.
 pub(super) struct Handshake {
     pub(super) server: Rc<Server>,
+    accepted: bool,
 }
 
 impl Handshake {
-    fn begin(server: Rc<Server>) -> Self {
+    /// Of a connection that was accepted.
+    pub(super) fn begin(server: Rc<Server>) -> Self {
+        server.arriving.set(server.arriving.get() + 1);
         server.handshakes.set(server.handshakes.get() + 1);
-        Handshake { server }
+        Handshake { server, accepted: true }
+    }
+
+    /// Of a connection that is being made.
+    fn outgoing(server: Rc<Server>) -> Self {
+        server.handshakes.set(server.handshakes.get() + 1);
+        Handshake { server, accepted: false }
     }
 }
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        self.server.handshakes.set(self.server.handshakes.get() - 1);
-        self.server.stop_if_idle();
+        let Handshake { server, accepted } = self;
+        server.arriving.set(server.arriving.get().saturating_sub(usize::from(*accepted)));
+        server.handshakes.set(server.handshakes.get().saturating_sub(1));
+        server.stop_if_idle();
     }
 }
 

@@ -1,16 +1,16 @@
 //! The live sessions of a server: by slot, and by sid.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::task::Waker;
 
 use slab::Slab;
 
+use super::places::Places;
 use super::sends::Sends;
 use super::sources::{SourceReport, TxOrder};
 use super::spool::SpoolReport;
-use crate::session::{Command, Role};
+use crate::session::Command;
 
 /// Names a session between this layer and the application. It is not given to another session
 /// before the application has released it, after the session's `Closed` event.
@@ -109,43 +109,16 @@ impl Mailbox {
 #[derive(Default)]
 pub(super) struct Sessions {
     slots: RefCell<Slab<Rc<Mailbox>>>,
-    /// Sids of the live sessions. A sid leaves when its session ends, its slot only on release.
-    sids: RefCell<HashSet<u64>>,
-    /// How many of ours to other servers are live. Their sids are the other servers' concern.
-    outgoing: Cell<usize>,
+    /// A place is given back when its session ends, a slot only on release.
+    pub(super) places: Places,
 }
 
 impl Sessions {
-    pub(super) fn is_live(&self, sid: u64) -> bool {
-        self.sids.borrow().contains(&sid)
-    }
-
-    /// Claims the sid; `None` when a live session has it.
-    pub(super) fn open(&self, sid: u64) -> Option<(Slot, Rc<Mailbox>)> {
-        if !self.sids.borrow_mut().insert(sid) {
-            return None;
-        }
-        Some(self.insert())
-    }
-
-    /// A slot for a session with another server.
-    pub(super) fn open_outgoing(&self) -> (Slot, Rc<Mailbox>) {
-        self.outgoing.set(self.outgoing.get() + 1);
-        self.insert()
-    }
-
-    fn insert(&self) -> (Slot, Rc<Mailbox>) {
+    /// A slot for a session.
+    pub(super) fn open(&self) -> (Slot, Rc<Mailbox>) {
         let mailbox = Rc::new(Mailbox::default());
         let slot = self.slots.borrow_mut().insert(mailbox.clone());
         (slot as Slot, mailbox)
-    }
-
-    /// The session has ended: its sid is free.
-    pub(super) fn end(&self, role: Role, sid: u64) {
-        match role {
-            Role::Server => drop(self.sids.borrow_mut().remove(&sid)),
-            Role::Peer => self.outgoing.set(self.outgoing.get() - 1),
-        }
     }
 
     /// The application has let go of the slot.
@@ -169,11 +142,6 @@ impl Sessions {
 
     /// Number of live sessions.
     pub(super) fn live(&self) -> usize {
-        self.accepted() + self.outgoing.get()
-    }
-
-    /// Number of those that clients have opened.
-    pub(super) fn accepted(&self) -> usize {
-        self.sids.borrow().len()
+        self.places.accepted() + self.places.outgoing()
     }
 }

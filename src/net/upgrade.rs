@@ -16,9 +16,11 @@ use super::counters::Counters;
 use super::driver::Driver;
 use super::handover::HttpOpened;
 use super::head::Head;
+use super::places::Place;
 use super::refusal::Refusal;
 use super::server::{Handshake, Server};
 use super::socket::Socket;
+use super::syntax;
 use super::transport::{TLS_TURN, TURN, Transport};
 use crate::session::Role;
 
@@ -40,6 +42,9 @@ pub struct UpgradeRequest {
     pub remote: SocketAddr,
 }
 
+/// Room for a request head of the usual length: one system call reads it.
+const HEAD_ROOM: usize = 2 << 10;
+
 /// Bytes a client may send ahead of the response.
 const MAX_EARLY_BYTES: usize = 64 << 10;
 
@@ -59,9 +64,9 @@ pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketA
     let Some(mut transport) = secure(&server, stream, remote, deadline).await else { return };
 
     match negotiate(&server, &mut transport, remote, deadline).await {
-        Ok(Negotiated::Session(agreed)) => open(&server, transport, agreed, remote).await,
+        Ok(Negotiated::Session(agreed)) => open(handshake, transport, agreed, remote).await,
         Ok(Negotiated::Foreign(early)) => hand_over(&server, transport, early, remote),
-        Ok(Negotiated::Gone) => {}
+        Ok(Negotiated::Gone) => server.config.trace.server(format_args!("{remote} has sent no request")),
         Err(refusal) => {
             server.report_refusal(&refusal, remote);
             // The client may be gone: nobody is left to tell.
@@ -83,7 +88,9 @@ enum Negotiated {
 struct Agreed {
     request: UpgradeRequest,
     key: String,
-    camp_offered: bool,
+    subprotocol: Option<String>,
+    /// Taken before the application was asked.
+    place: Place,
     /// What the client sent behind its request.
     early: Vec<u8>,
 }
@@ -108,7 +115,7 @@ async fn negotiate(
     remote: SocketAddr,
     deadline: Instant,
 ) -> Result<Negotiated, Refusal> {
-    let mut buffer = Vec::new();
+    let mut buffer = Vec::with_capacity(HEAD_ROOM);
     let head = tokio::select! {
         head = timeout_at(deadline, read_head(transport, &mut buffer, server.config.max_header_bytes)) => head,
         () = server.refuses() => return Err(Refusal::ShuttingDown),
@@ -124,9 +131,16 @@ async fn negotiate(
     if server.app.interest().wants(&head) {
         return Ok(Negotiated::Foreign(buffer));
     }
+    let malformed = |fault: &str| Refusal::BadRequest(fault.to_owned());
+    if let Some(fault) = buffer.get(..length).and_then(|bytes| syntax::fault(bytes, &head)) {
+        return Err(malformed(fault));
+    }
     buffer.drain(..length);
     if !head.wants_websocket() {
         return Err(Refusal::NotAnUpgrade);
+    }
+    if let Some(fault) = syntax::upgrade_fault(&head, &buffer) {
+        return Err(malformed(fault));
     }
     let key = head.websocket_key()?.to_owned();
     if server.config.path.as_deref().is_some_and(|path| !head.is_for(path)) {
@@ -135,14 +149,13 @@ async fn negotiate(
     if server.config.allowed_origins.as_deref().is_some_and(|allowed| !head.comes_from(allowed)) {
         return Err(Refusal::WrongOrigin);
     }
+    let subprotocol = head.subprotocol()?.map(str::to_owned);
     let credentials = head.credentials()?;
-    if server.sessions.is_live(credentials.sid) {
+    let places = &server.sessions.places;
+    if places.is_live(credentials.sid) {
         return Err(Refusal::SessionExists);
     }
-    if server.is_full() {
-        return Err(Refusal::Full);
-    }
-    let camp_offered = head.offers_camp();
+    let Some(place) = places.take(server.config.max_connections) else { return Err(Refusal::Full) };
     let request = UpgradeRequest {
         token: credentials.token,
         sid: credentials.sid,
@@ -151,7 +164,10 @@ async fn negotiate(
         remote,
     };
     validate(server, transport, &request, &mut buffer, deadline).await?;
-    Ok(Negotiated::Session(Agreed { request, key, camp_offered, early: buffer }))
+    if let Some(fault) = syntax::early_fault(&buffer) {
+        return Err(malformed(fault));
+    }
+    Ok(Negotiated::Session(Agreed { request, key, subprotocol, place, early: buffer }))
 }
 
 /// Reads up to the end of the head, or beyond. Gives the head and its length in `buffer`; `None`: the client
@@ -163,8 +179,11 @@ async fn read_head(
 ) -> Result<Option<(Head, usize)>, Refusal> {
     loop {
         let before = buffer.len();
-        if matches!(transport.read_buf(buffer).await, Ok(0) | Err(_)) {
-            return Ok(None);
+        match transport.read_buf(buffer).await {
+            Ok(0) if buffer.is_empty() => return Ok(None),
+            Ok(0) => return Err(Refusal::BadRequest("The connection ended within the request head.".to_owned())),
+            Ok(_) => {}
+            Err(_) => return Ok(None),
         }
         // Parsing starts over each time, so it is tried only when a line has ended.
         let line_ended = before == 0 || buffer[before..].contains(&b'\n');
@@ -190,13 +209,14 @@ async fn validate(
     let (id, answer) = server.ask(request);
     let _forget = Forget { server, id };
     tokio::select! {
+        biased;
+        refusal = left(transport, buffer) => Err(refusal),
+        () = server.refuses() => Err(Refusal::ShuttingDown),
         answer = timeout_at(deadline, answer) => match answer {
             Ok(Ok(true)) => Ok(()),
             Ok(_) => Err(Refusal::InvalidToken),
             Err(_) => Err(Refusal::ValidationTimeout),
         },
-        () = gone(transport, buffer) => Err(Refusal::InvalidToken),
-        () = server.refuses() => Err(Refusal::ShuttingDown),
     }
 }
 
@@ -212,13 +232,14 @@ impl Drop for Forget<'_> {
     }
 }
 
-/// Resolves when the client hangs up, or sends too much ahead of time.
-async fn gone(transport: &mut Transport, buffer: &mut Vec<u8>) {
-    while buffer.len() < MAX_EARLY_BYTES {
+/// Resolves when the client ends its side or hangs up, or has sent too much ahead of time.
+async fn left(transport: &mut Transport, buffer: &mut Vec<u8>) -> Refusal {
+    while buffer.len() <= MAX_EARLY_BYTES {
         if matches!(transport.read_buf(buffer).await, Ok(0) | Err(_)) {
-            return;
+            return Refusal::Left;
         }
     }
+    Refusal::TooMuchEarly
 }
 
 fn hand_over(server: &Rc<Server>, transport: Transport, early: Vec<u8>, remote: SocketAddr) {
@@ -229,24 +250,27 @@ fn hand_over(server: &Rc<Server>, transport: Transport, early: Vec<u8>, remote: 
     tokio::task::spawn_local(Bridge::new(server.clone(), transport, opened, early).run());
 }
 
-async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {
-    let Agreed { request, key, camp_offered, early } = agreed;
+async fn open(handshake: Handshake, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {
+    let Agreed { request, key, subprotocol, mut place, early } = agreed;
+    let server = &handshake.server.clone();
     // The server may have been told to stop together with the answer.
     // Another upgrade with this sid may have won while this one was validated.
-    let claimed = match server.is_refusing() {
-        true => Err(Refusal::ShuttingDown),
-        false => server.sessions.open(request.sid).ok_or(Refusal::SessionExists),
+    let refusal = match server.is_refusing() {
+        true => Some(Refusal::ShuttingDown),
+        false if place.claim(request.sid) => None,
+        false => Some(Refusal::SessionExists),
     };
-    let (slot, mailbox) = match claimed {
-        Ok(claimed) => claimed,
-        Err(refusal) => {
-            server.report_refusal(&refusal, remote);
-            let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
-            return;
-        }
-    };
+    if let Some(refusal) = refusal {
+        drop(place);
+        server.report_refusal(&refusal, remote);
+        let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
+        return;
+    }
+    let (slot, mailbox) = server.sessions.open();
+    // From here on the session is what is counted.
+    drop(handshake);
     server.config.trace.server(format_args!("session {} of {remote} opened", request.sid));
-    let protocol = if camp_offered { "Sec-WebSocket-Protocol: camp\r\n" } else { "" };
+    let protocol = subprotocol.map_or(String::new(), |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
     let response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {}\r\n{protocol}\r\n",
@@ -258,7 +282,8 @@ async fn open(server: &Rc<Server>, mut transport: Transport, agreed: Agreed, rem
     let opened = Opened { sid: request.sid, token: request.token, remote, counters: std::sync::Arc::clone(&counters) };
     server.app.opened(slot, opened);
     server.app.commit();
-    let driver = Driver::new(server.clone(), Role::Server, (slot, mailbox), request.sid, counters, transport, &early);
+    let driver =
+        Driver::new(server.clone(), Role::Server, (slot, mailbox, place), request.sid, counters, transport, &early);
     tokio::task::spawn_local(driver.run());
 }
 

@@ -146,7 +146,7 @@ async fn greet(
     let counters = Arc::new(Counters::new());
     let opened =
         Opened { sid: peer.sid, token: peer.token.to_owned(), remote: peer.remote, counters: counters.clone() };
-    let place = (claim.slot, mailbox);
+    let place = (claim.slot, mailbox, server.sessions.places.take_outgoing());
     let mut driver = Box::new(Driver::new(server.clone(), Role::Peer, place, peer.sid, counters, transport, early));
     match driver.greet().await {
         Ok(()) => Ok((claim, opened, driver)),
@@ -167,7 +167,7 @@ struct Claim {
 
 impl Claim {
     fn new(server: &Rc<Server>) -> (Self, Rc<Mailbox>) {
-        let (slot, mailbox) = server.sessions.open_outgoing();
+        let (slot, mailbox) = server.sessions.open();
         (Claim { server: server.clone(), slot, handed_over: false }, mailbox)
     }
 
@@ -180,7 +180,6 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.handed_over {
-            self.server.sessions.end(Role::Peer, 0);
             self.server.sessions.release(self.slot);
         }
     }
@@ -208,7 +207,8 @@ mod tests {
     fn our_own_server_understands_the_request() {
         let text = request_for("/a?b=c", "a b+c&d=ü%");
         let head = super::super::head::Head::parse(text.as_bytes()).unwrap().unwrap().0;
-        assert!(head.wants_websocket() && head.offers_camp() && head.is_for("/a"));
+        assert!(head.wants_websocket() && head.is_for("/a"));
+        assert_eq!(head.subprotocol().unwrap(), Some("camp"));
         let credentials = head.credentials().unwrap();
         assert_eq!((credentials.token.as_str(), credentials.sid), ("a b+c&d=ü%", 7));
     }

@@ -7,9 +7,16 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::ConnectError;
+use crate::net::syntax;
 
-/// Most header fields of a response.
-const MAX_FIELDS: usize = 100;
+/// Most header fields of a response, as Node's `http` has it.
+const MAX_FIELDS: usize = 2000;
+
+/// Room for a response head of the usual length: one system call reads it.
+const HEAD_ROOM: usize = 2 << 10;
+
+/// Most interim answers before the final one. None may be longer than that.
+const MAX_INTERIM: usize = 32;
 
 /// What is read of a refusal's text, and for how long.
 const MAX_BODY: usize = 2 << 10;
@@ -30,24 +37,18 @@ pub(super) async fn read(
     key: &str,
     max_head: usize,
 ) -> Result<Vec<u8>, ConnectError> {
-    let mut buffer = Vec::new();
-    let (head, length) = loop {
-        let before = buffer.len();
-        if transport.read_buf(&mut buffer).await.map_err(ConnectError::Broken)? == 0 {
-            return Err(not("the connection was closed before the upgrade request was answered"));
+    let mut buffer = Vec::with_capacity(HEAD_ROOM);
+    let mut interim = 0;
+    let head = loop {
+        let head = read_head(transport, &mut buffer, max_head).await?;
+        if !head.is_interim() {
+            break head;
         }
-        // Parsing starts over each time, so it is tried only when a line has ended.
-        if before > 0 && buffer.len() <= max_head && !buffer[before..].contains(&b'\n') {
-            continue;
-        }
-        match Head::parse(&buffer)? {
-            Some((_, length)) if length > max_head => return Err(too_large(max_head)),
-            Some(parsed) => break parsed,
-            None if buffer.len() > max_head => return Err(too_large(max_head)),
-            None => {}
+        interim += 1;
+        if interim > MAX_INTERIM {
+            return Err(not(&format!("the server has sent more than {MAX_INTERIM} interim answers")));
         }
     };
-    buffer.drain(..length);
     if head.status == 101 {
         return head.check(key).map(|()| buffer);
     }
@@ -58,16 +59,51 @@ pub(super) async fn read(
     Err(ConnectError::Refused { status: head.status, reason: head.reason, body })
 }
 
+/// Takes one head from the front of `buffer`, into which it reads what is missing.
+async fn read_head(
+    transport: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    max: usize,
+) -> Result<Head, ConnectError> {
+    let mut seen = 0;
+    loop {
+        // Parsing starts over each time, so it is tried only when a line has ended.
+        let has_line = buffer.get(seen..).is_some_and(|new| new.contains(&b'\n'));
+        if (seen == 0 && !buffer.is_empty()) || has_line || buffer.len() > max {
+            match Head::parse(buffer)? {
+                Some((_, length)) if length > max => return Err(too_large(max)),
+                Some((head, length)) => {
+                    buffer.drain(..length);
+                    return Ok(head);
+                }
+                None if buffer.len() > max => return Err(too_large(max)),
+                None => {}
+            }
+        }
+        seen = buffer.len();
+        if transport.read_buf(buffer).await.map_err(ConnectError::Broken)? == 0 {
+            return Err(not("the connection was closed before the upgrade request was answered"));
+        }
+    }
+}
+
 impl Head {
     /// The head at the start of `bytes` with its length; `None` while it is incomplete.
     fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, ConnectError> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+        let mut fields = vec![httparse::EMPTY_HEADER; lines.min(MAX_FIELDS)];
         let mut response = httparse::Response::new(&mut fields);
         let length = match response.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) if lines > MAX_FIELDS => {
+                return Err(not(&format!("the answer has more than {MAX_FIELDS} header fields")));
+            }
             Err(error) => return Err(not(&format!("the answer is not HTTP: {error}"))),
         };
+        if !bytes.get(..length).is_some_and(syntax::lines_end_in_crlf) {
+            return Err(not("a line of the answer's head does not end in CR LF"));
+        }
         let text = |value: &[u8]| String::from_utf8_lossy(value).trim().to_owned();
         let head = Head {
             status: response.code.unwrap_or_default(),
@@ -76,6 +112,11 @@ impl Head {
             fields: response.headers.iter().map(|f| (f.name.to_owned(), text(f.value))).collect(),
         };
         Ok(Some((head, length)))
+    }
+
+    /// Whether the answer to the request is still to come (RFC 9110, 15.2).
+    fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
     }
 
     /// Everything a 101 can be wrong in.
@@ -91,6 +132,9 @@ impl Head {
         }
         if let Some(extensions) = self.values("sec-websocket-extensions").find(|value| !value.is_empty()) {
             return Err(not(&format!("the server uses extensions that were not offered: {extensions:?}")));
+        }
+        if self.values("content-length").next().is_some() && self.values("transfer-encoding").next().is_some() {
+            return Err(not("the answer has both a Content-Length and a Transfer-Encoding field"));
         }
         // Published servers may answer none.
         let protocols: Vec<_> = self.values("sec-websocket-protocol").collect();
@@ -167,6 +211,8 @@ mod tests {
             (format!("HTTP/1.1 101 X\r\n{SWITCH}Sec-WebSocket-Accept: AAAA\r\n\r\n"), "Accept"),
             (format!("HTTP/1.1 101 X\r\n{SWITCH}{ACCEPT}Sec-WebSocket-Protocol: chat\r\n\r\n"), "chat"),
             (format!("HTTP/1.1 101 X\r\n{SWITCH}{ACCEPT}Sec-WebSocket-Extensions: x\r\n\r\n"), "extensions"),
+            (format!("HTTP/1.1 101 X\r\n{SWITCH}{ACCEPT}Content-Length: 0\r\nTransfer-Encoding: a\r\n\r\n"), "both"),
+            (format!("HTTP/1.1 101 X\r\nA: b\n{SWITCH}{ACCEPT}\r\n"), "CR LF"),
         ] {
             assert!(check(&text).is_err_and(|error| error.contains(word)), "{text}");
         }

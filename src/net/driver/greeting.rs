@@ -19,6 +19,9 @@ impl Driver {
         self.reported_closed = true;
         let outcome = timeout(PATIENCE, std::future::poll_fn(|cx| self.poll_greeting(cx))).await.unwrap_or(Ok(()));
         self.reported_closed = outcome.is_err();
+        if outcome.is_err() {
+            self.place = None;
+        }
         // Another task may go on from here: it is to be woken by the timer, not this one.
         self.armed = None;
         outcome

@@ -24,6 +24,7 @@ use progress::Progress;
 
 use super::counters::{Counters, Figures};
 use super::intake::Intake;
+use super::places::Place;
 use super::server::Server;
 use super::sessions::{Mailbox, Order, Slot};
 use super::socket::take_turns;
@@ -44,9 +45,10 @@ const TX_RECORD: usize = 24;
 /// One session and its socket.
 pub(super) struct Driver {
     server: Rc<Server>,
-    role: Role,
     slot: Slot,
     mailbox: Rc<Mailbox>,
+    /// Given back as soon as the session is over.
+    place: Option<Place>,
     counters: Arc<Counters>,
     figures: Figures,
     session: Session,
@@ -105,7 +107,7 @@ impl Driver {
     pub(super) fn new(
         server: Rc<Server>,
         role: Role,
-        (slot, mailbox): (Slot, Rc<Mailbox>),
+        (slot, mailbox, place): (Slot, Rc<Mailbox>, Place),
         sid: u64,
         counters: Arc<Counters>,
         transport: Transport,
@@ -120,9 +122,9 @@ impl Driver {
         Driver {
             intake: Intake::new(server.config.max_inbound_bytes),
             server,
-            role,
             slot,
             mailbox,
+            place: Some(place),
             counters,
             figures: Figures::default(),
             session,
@@ -308,7 +310,7 @@ impl Driver {
                     // The event tells the last of them.
                     self.count();
                     self.keep_finished_streams();
-                    self.server.sessions.end(self.role, self.session.sid());
+                    self.place = None;
                     closed = true;
                     self.reported_closed = true;
                 }
