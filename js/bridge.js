@@ -1,6 +1,7 @@
 // The JavaScript end of a connection that the native side has handed over: what `net.Socket` is to
 // an `http.Server`.
 import { Duplex } from "node:stream";
+import { inspect } from "node:util";
 
 /** Bytes given to the native side and not yet written, at which more is held back here. */
 const WINDOW = 512 * 1024;
@@ -14,6 +15,10 @@ const PIECE = 256 * 1024;
 /** Smaller buffers are joined: one order and one packet, instead of one each. */
 const JOIN = 16 * 1024;
 
+/** What the timers of Node and the systems' keep-alive take at most. */
+const MAX_TIMER_MS = 0x7fffffff;
+const MAX_KEEP_ALIVE_S = 32767;
+
 /** Credit is given back in portions; the native side begins with four of them. */
 const CREDIT = 64 * 1024;
 
@@ -25,6 +30,13 @@ const CREDIT = 64 * 1024;
  * @property {(id: number) => void} end
  * @property {(id: number, bytes: number) => void} credit
  * @property {(id: number) => void} destroy
+ * @property {(id: number) => void} reset
+ * @property {(id: number) => void} hold
+ * @property {(id: number, data: Uint8Array) => void} giveBack
+ * @property {(id: number) => void} takeBack
+ * @property {(id: number, on: boolean) => void} noDelay
+ * @property {(id: number, on: boolean, idleMs: number) => void} keepAlive
+ * @property {(id: number, held: boolean) => void} ref
  */
 
 /**
@@ -62,6 +74,12 @@ export class BridgedSocket extends Duplex {
   #done;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
+  /** What CAMP is to read, once the connection is to be given back. @type {Uint8Array[] | undefined} */
+  #unread;
+  /** Node's, while it reads requests. @type {unknown} */
+  parser;
+  /** Node's: the answer that is being written. @type {import("node:http").ServerResponse | null | undefined} */
+  _httpMessage;
 
   /**
    * @param {Line} line
@@ -77,7 +95,6 @@ export class BridgedSocket extends Duplex {
     /** As of `net.Socket`: what `setTimeout` was given. @type {number | undefined} */
     this.timeout = undefined;
     this.connecting = false;
-    this.pending = false;
     if (details.tlsVersion !== "") {
       this.encrypted = true;
       this.authorized = false;
@@ -124,6 +141,11 @@ export class BridgedSocket extends Duplex {
     return this.writableLength;
   }
 
+  /** As of `net.Socket`: not connected any more. */
+  get pending() {
+    return this.destroyed;
+  }
+
   get readyState() {
     if (this.readable && this.writable) return "open";
     if (this.readable) return "readOnly";
@@ -140,12 +162,14 @@ export class BridgedSocket extends Duplex {
    */
   setTimeout(ms, callback) {
     if (this.destroyed) return this;
+    const delay = timerDelay(ms);
+    if (callback !== undefined && typeof callback !== "function") throw wrongType("callback", "a function", callback);
     this.timeout = ms;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (ms > 0) {
-      // Like the timers of `net.Socket` it does not keep the process alive.
-      this.#timer = setTimeout(() => this.emit("timeout"), ms).unref();
+    if (delay > 0) {
+      // Like the timers of `net.Socket` it does not keep the process alive. CAMP's sessions know none.
+      if (this.#unread === undefined) this.#timer = setTimeout(() => this.emit("timeout"), delay).unref();
       if (callback !== undefined) this.once("timeout", callback);
     } else if (callback !== undefined) {
       this.removeListener("timeout", callback);
@@ -153,22 +177,28 @@ export class BridgedSocket extends Duplex {
     return this;
   }
 
-  /** The native side has set it, for every connection. */
-  setNoDelay() {
+  /** At first it is on. @param {boolean} [on] */
+  setNoDelay(on = true) {
+    if (!this.#gone) this.#line.noDelay(this.#id, Boolean(on));
     return this;
   }
 
-  setKeepAlive() {
+  /**
+   * @param {boolean} [on]
+   * @param {number} [initialDelay] milliseconds; less than a second: as the system has it
+   */
+  setKeepAlive(on = false, initialDelay = 0) {
+    const seconds = Math.min(Math.max(~~(initialDelay / 1000), 0), MAX_KEEP_ALIVE_S);
+    if (!this.#gone) this.#line.keepAlive(this.#id, Boolean(on), seconds * 1000);
     return this;
   }
 
-  /** Connections do not keep the process alive by themselves: their server does. */
   ref() {
-    return this;
+    return this.#hold(true);
   }
 
   unref() {
-    return this;
+    return this.#hold(false);
   }
 
   /** Ends once everything is written, then destroys. */
@@ -179,6 +209,10 @@ export class BridgedSocket extends Duplex {
   }
 
   resetAndDestroy() {
+    if (!this.#gone && !this.destroyed) {
+      this.#line.reset(this.#id);
+      this.#gone = true;
+    }
     return this.destroy();
   }
 
@@ -222,6 +256,10 @@ export class BridgedSocket extends Duplex {
    */
   _final(callback) {
     if (this.#gone) return callback();
+    if (this.#unread !== undefined) {
+      this.#returnUnread(this.#unread);
+      return callback();
+    }
     this.#ending = true;
     this.#done = callback;
     this.#line.end(this.#id);
@@ -248,6 +286,7 @@ export class BridgedSocket extends Duplex {
   /** @internal @param {Buffer} data */
   _onData(data) {
     if (this.destroyed) return;
+    if (this.#unread !== undefined) return void this.#unread.push(data);
     this.#bytesRead += data.length;
     this.#owed += data.length;
     this.#active();
@@ -257,6 +296,11 @@ export class BridgedSocket extends Duplex {
   /** @internal */
   _onEnded() {
     if (this.destroyed) return;
+    if (this.#unread !== undefined) {
+      // Nobody is left to take the answer that is owed; if none is, CAMP will find out.
+      if (this._httpMessage) this.destroy();
+      return;
+    }
     this.push(null);
     // Nobody who does not read would hear of the end.
     if (this.readableLength === 0) this.read(0);
@@ -274,8 +318,49 @@ export class BridgedSocket extends Duplex {
   /** @internal @param {Error} [error] */
   _onClosed(error) {
     this.#gone = true;
+    // The application has nothing to do with it any more.
+    if (this.#unread !== undefined) return void this.destroy();
     // Without an error both sides have ended: what was read may still wait for its reader.
     if (error !== undefined) this.destroy(error);
+  }
+
+  /**
+   * @internal Makes the connection CAMP's, with these bytes and all that follow, once what is owed to the client
+   *   is written.
+   *
+   * @param {Uint8Array[]} unread
+   */
+  _giveBack(unread) {
+    this.#unread = unread;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    let chunk;
+    while ((chunk = this.read()) !== null) unread.push(chunk);
+    if (!this.#gone) this.#line.hold(this.#id);
+  }
+
+  /** @internal All that was passed on before is here. */
+  _onHeld() {
+    if (this.destroyed) return;
+    const answer = this._httpMessage;
+    if (answer) answer.once("close", () => this._onHeld());
+    else this.end();
+  }
+
+  /** @param {Uint8Array[]} unread */
+  #returnUnread(unread) {
+    for (const bytes of unread) {
+      for (let at = 0; at < bytes.length; at += PIECE) this.#line.giveBack(this.#id, bytes.subarray(at, at + PIECE));
+    }
+    this.#line.takeBack(this.#id);
+    this.#gone = true;
+    process.nextTick(() => this.destroy());
+  }
+
+  /** @param {boolean} held */
+  #hold(held) {
+    if (!this.#gone) this.#line.ref(this.#id, held);
+    return this;
   }
 
   /**
@@ -311,7 +396,7 @@ export class BridgedSocket extends Duplex {
   }
 
   #giveCredit() {
-    if (this.#owed < CREDIT || this.#gone || this.destroyed) return;
+    if (this.#owed < CREDIT || this.#gone || this.destroyed || this.#unread !== undefined) return;
     this.#line.credit(this.#id, this.#owed);
     this.#owed = 0;
   }
@@ -352,6 +437,30 @@ function joined(entries) {
  */
 function together(chunks, length) {
   return chunks.length > 1 ? [Buffer.concat(chunks, length)] : chunks;
+}
+
+/**
+ * As Node's timers take it.
+ *
+ * @param {unknown} ms
+ */
+function timerDelay(ms) {
+  if (typeof ms !== "number") throw wrongType("msecs", "a number", ms);
+  if (ms < 0 || !Number.isFinite(ms)) {
+    const message = `The value of "msecs" is out of range. It must be a non-negative finite number. Received ${ms}`;
+    throw Object.assign(new RangeError(message), { code: "ERR_OUT_OF_RANGE" });
+  }
+  return Math.min(ms, MAX_TIMER_MS);
+}
+
+/**
+ * @param {string} name
+ * @param {string} expected
+ * @param {unknown} value
+ */
+function wrongType(name, expected, value) {
+  const message = `The "${name}" argument must be ${expected}. Received ${inspect(value)}`;
+  return Object.assign(new TypeError(message), { code: "ERR_INVALID_ARG_TYPE" });
 }
 
 /** @param {string} address */

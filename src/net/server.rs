@@ -358,7 +358,7 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    fn begin(server: Rc<Server>) -> Self {
+    pub(super) fn begin(server: Rc<Server>) -> Self {
         server.handshakes.set(server.handshakes.get() + 1);
         Handshake { server }
     }
