@@ -1,23 +1,14 @@
 // The JavaScript end of a connection that the native side has handed over: what `net.Socket` is to
 // an `http.Server`.
 import { Duplex } from "node:stream";
-import { inspect } from "node:util";
+import { BUFFERED, joined } from "./bridge-write.js";
+import { checkCallback, keepAliveDelay, timerDelay } from "./bridge-arguments.js";
 
 /** Bytes given to the native side and not yet written, at which more is held back here. */
 const WINDOW = 512 * 1024;
 
-/** Below that many a write counts as complete, as it does when the system has taken it. */
-const BUFFERED = 64 * 1024;
-
 /** Bytes of one order. */
 const PIECE = 256 * 1024;
-
-/** Smaller buffers are joined: one order and one packet, instead of one each. */
-const JOIN = 16 * 1024;
-
-/** What the timers of Node and the systems' keep-alive take at most. */
-const MAX_TIMER_MS = 0x7fffffff;
-const MAX_KEEP_ALIVE_S = 32767;
 
 /** Credit is given back in portions; the native side begins with four of them. */
 const CREDIT = 64 * 1024;
@@ -163,7 +154,7 @@ export class BridgedSocket extends Duplex {
   setTimeout(ms, callback) {
     if (this.destroyed) return this;
     const delay = timerDelay(ms);
-    if (callback !== undefined && typeof callback !== "function") throw wrongType("callback", "a function", callback);
+    checkCallback(callback);
     this.timeout = ms;
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -188,8 +179,7 @@ export class BridgedSocket extends Duplex {
    * @param {number} [initialDelay] milliseconds; less than a second: as the system has it
    */
   setKeepAlive(on = false, initialDelay = 0) {
-    const seconds = Math.min(Math.max(~~(initialDelay / 1000), 0), MAX_KEEP_ALIVE_S);
-    if (!this.#gone) this.#line.keepAlive(this.#id, Boolean(on), seconds * 1000);
+    if (!this.#gone) this.#line.keepAlive(this.#id, Boolean(on), keepAliveDelay(initialDelay));
     return this;
   }
 
@@ -404,63 +394,6 @@ export class BridgedSocket extends Duplex {
   #active() {
     this.#timer?.refresh();
   }
-}
-
-/**
- * What was written, with small neighbours put together.
- *
- * @param {{ chunk: Buffer }[]} entries
- */
-function joined(entries) {
-  const pieces = [];
-  /** @type {Buffer[]} */
-  let small = [];
-  let length = 0;
-  for (const { chunk } of entries) {
-    if (chunk.length >= JOIN) {
-      pieces.push(...together(small, length), chunk);
-      [small, length] = [[], 0];
-    } else {
-      small.push(chunk);
-      length += chunk.length;
-      if (length < BUFFERED) continue;
-      pieces.push(...together(small, length));
-      [small, length] = [[], 0];
-    }
-  }
-  return [...pieces, ...together(small, length)];
-}
-
-/**
- * @param {Buffer[]} chunks
- * @param {number} length
- */
-function together(chunks, length) {
-  return chunks.length > 1 ? [Buffer.concat(chunks, length)] : chunks;
-}
-
-/**
- * As Node's timers take it.
- *
- * @param {unknown} ms
- */
-function timerDelay(ms) {
-  if (typeof ms !== "number") throw wrongType("msecs", "a number", ms);
-  if (ms < 0 || !Number.isFinite(ms)) {
-    const message = `The value of "msecs" is out of range. It must be a non-negative finite number. Received ${ms}`;
-    throw Object.assign(new RangeError(message), { code: "ERR_OUT_OF_RANGE" });
-  }
-  return Math.min(ms, MAX_TIMER_MS);
-}
-
-/**
- * @param {string} name
- * @param {string} expected
- * @param {unknown} value
- */
-function wrongType(name, expected, value) {
-  const message = `The "${name}" argument must be ${expected}. Received ${inspect(value)}`;
-  return Object.assign(new TypeError(message), { code: "ERR_INVALID_ARG_TYPE" });
 }
 
 /** @param {string} address */
