@@ -12,7 +12,7 @@ const MIB = 1 << 20;
 
 for (const proxy of PROXIES) {
   const skip = proxy.program === undefined && `${proxy.name} is not installed: apt-get install ${proxy.name.toLowerCase()}`;
-  if (skip) console.log(`SKIPPED: tests with ${skip}`);
+  if (skip) console.log(`SKIPPED, for ${skip}`);
   const testBehind = (name, body) => test(`${proxy.name}: ${name}`, { skip }, body);
 
   /** A server that echoes and has a page, with the proxy before it. */
