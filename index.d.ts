@@ -239,6 +239,8 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
      * - A request that is no upgrade reaches its `request` listeners; without one the answer is `426`.
      * - An upgrade without CAMP credentials (no token, or nothing of CAMP's in the query) reaches its
      *   `upgrade` listeners; without one the answer is `401`.
+     * - An upgrade with CAMP credentials is CAMP's, also on a connection that has carried requests before: the answers
+     *   still owed are written first, then the request's socket closes without an error.
      * - It listens with this server and emits `listening`, `error` and `close` too. `listen()` only
      *   waits for that. `close()` refuses new connections and lets live sessions be; `close` is
      *   emitted when the last connection has ended. {@link Destroy} ends idle connections at once,

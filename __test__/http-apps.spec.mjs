@@ -7,7 +7,7 @@ import { io } from "socket.io-client";
 import supertest from "supertest";
 import { WebSocket, WebSocketServer } from "ws";
 import { request } from "./support/http.mjs";
-import { rawSocket, rawUpgrade, readResponse, target, upgradeHead } from "./support/raw.mjs";
+import { rawUpgrade, target } from "./support/raw.mjs";
 import { echo, once, openSession, startServer, within } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
 import { eventually } from "./support/wait.mjs";
@@ -132,20 +132,6 @@ test("an Authorization header alone does not make a foreign upgrade CAMP's", asy
   const answer = once(foreign, "message");
   foreign.send("hello");
   assert.equal(String((await answer)[0]), "hello");
-});
-
-test("a CAMP upgrade as a later request of an HTTP connection is a request like any other", async (t) => {
-  const { server, port } = await startServer(t);
-  let sessions = 0;
-  server.on("session", () => sessions++);
-  server.http_server.on("request", application());
-  const socket = await rawSocket({ port });
-  socket.write("GET /hello/x HTTP/1.1\r\nHost: x\r\n\r\n");
-  await once(socket, "data");
-  const later = readResponse(socket);
-  socket.write(upgradeHead({ port }));
-  assert.equal((await later).status, 404, "Express has no such page");
-  assert.equal(sessions, 0);
 });
 
 test("socket.io shares the port with sessions and an Express application", async (t) => {

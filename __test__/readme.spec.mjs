@@ -22,13 +22,16 @@ const TOKEN = "MySuperSecretToken";
 const PORT = /listening on port (\d+)/;
 const TLS = { ca: readFileSync(new URL("support/tls/test-only.cert.pem", import.meta.url)), servername: "localhost" };
 
+/** Configurations of proxies: `proxies.spec.mjs` runs them. */
+const ELSEWHERE = new Set(["nginx", "haproxy"]);
+
 /** Every fenced block: `{ language, code, heading, title }`, the title told apart by a number within its heading. */
 function blocks() {
   const found = [];
   let heading = "";
   for (const [, level, title, language, code] of readme.matchAll(/^(#+) (.+)$|^```(.*)\n([^]*?)^```$/gm)) {
     if (level !== undefined) heading = title;
-    else found.push({ language, code, heading, title: `${heading} ${found.filter((block) => block.heading === heading).length + 1}` });
+    else if (!ELSEWHERE.has(language)) found.push({ language, code, heading, title: `${heading} ${found.filter((block) => block.heading === heading).length + 1}` });
   }
   return found;
 }

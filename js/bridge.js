@@ -1,18 +1,14 @@
 // The JavaScript end of a connection that the native side has handed over: what `net.Socket` is to
 // an `http.Server`.
 import { Duplex } from "node:stream";
+import { BUFFERED, joined } from "./bridge-write.js";
+import { checkCallback, keepAliveDelay, timerDelay } from "./bridge-arguments.js";
 
 /** Bytes given to the native side and not yet written, at which more is held back here. */
 const WINDOW = 512 * 1024;
 
-/** Below that many a write counts as complete, as it does when the system has taken it. */
-const BUFFERED = 64 * 1024;
-
 /** Bytes of one order. */
 const PIECE = 256 * 1024;
-
-/** Smaller buffers are joined: one order and one packet, instead of one each. */
-const JOIN = 16 * 1024;
 
 /** Credit is given back in portions; the native side begins with four of them. */
 const CREDIT = 64 * 1024;
@@ -25,6 +21,13 @@ const CREDIT = 64 * 1024;
  * @property {(id: number) => void} end
  * @property {(id: number, bytes: number) => void} credit
  * @property {(id: number) => void} destroy
+ * @property {(id: number) => void} reset
+ * @property {(id: number) => void} hold
+ * @property {(id: number, data: Uint8Array) => void} giveBack
+ * @property {(id: number) => void} takeBack
+ * @property {(id: number, on: boolean) => void} noDelay
+ * @property {(id: number, on: boolean, idleMs: number) => void} keepAlive
+ * @property {(id: number, held: boolean) => void} ref
  */
 
 /**
@@ -62,6 +65,12 @@ export class BridgedSocket extends Duplex {
   #done;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
+  /** What CAMP is to read, once the connection is to be given back. @type {Uint8Array[] | undefined} */
+  #unread;
+  /** Node's, while it reads requests. @type {unknown} */
+  parser;
+  /** Node's: the answer that is being written. @type {import("node:http").ServerResponse | null | undefined} */
+  _httpMessage;
 
   /**
    * @param {Line} line
@@ -77,7 +86,6 @@ export class BridgedSocket extends Duplex {
     /** As of `net.Socket`: what `setTimeout` was given. @type {number | undefined} */
     this.timeout = undefined;
     this.connecting = false;
-    this.pending = false;
     if (details.tlsVersion !== "") {
       this.encrypted = true;
       this.authorized = false;
@@ -124,6 +132,11 @@ export class BridgedSocket extends Duplex {
     return this.writableLength;
   }
 
+  /** As of `net.Socket`: not connected any more. */
+  get pending() {
+    return this.destroyed;
+  }
+
   get readyState() {
     if (this.readable && this.writable) return "open";
     if (this.readable) return "readOnly";
@@ -140,12 +153,14 @@ export class BridgedSocket extends Duplex {
    */
   setTimeout(ms, callback) {
     if (this.destroyed) return this;
+    const delay = timerDelay(ms);
+    checkCallback(callback);
     this.timeout = ms;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (ms > 0) {
-      // Like the timers of `net.Socket` it does not keep the process alive.
-      this.#timer = setTimeout(() => this.emit("timeout"), ms).unref();
+    if (delay > 0) {
+      // Like the timers of `net.Socket` it does not keep the process alive. CAMP's sessions know none.
+      if (this.#unread === undefined) this.#timer = setTimeout(() => this.emit("timeout"), delay).unref();
       if (callback !== undefined) this.once("timeout", callback);
     } else if (callback !== undefined) {
       this.removeListener("timeout", callback);
@@ -153,22 +168,27 @@ export class BridgedSocket extends Duplex {
     return this;
   }
 
-  /** The native side has set it, for every connection. */
-  setNoDelay() {
+  /** At first it is on. @param {boolean} [on] */
+  setNoDelay(on = true) {
+    if (!this.#gone) this.#line.noDelay(this.#id, Boolean(on));
     return this;
   }
 
-  setKeepAlive() {
+  /**
+   * @param {boolean} [on]
+   * @param {number} [initialDelay] milliseconds; less than a second: as the system has it
+   */
+  setKeepAlive(on = false, initialDelay = 0) {
+    if (!this.#gone) this.#line.keepAlive(this.#id, Boolean(on), keepAliveDelay(initialDelay));
     return this;
   }
 
-  /** Connections do not keep the process alive by themselves: their server does. */
   ref() {
-    return this;
+    return this.#hold(true);
   }
 
   unref() {
-    return this;
+    return this.#hold(false);
   }
 
   /** Ends once everything is written, then destroys. */
@@ -179,6 +199,10 @@ export class BridgedSocket extends Duplex {
   }
 
   resetAndDestroy() {
+    if (!this.#gone && !this.destroyed) {
+      this.#line.reset(this.#id);
+      this.#gone = true;
+    }
     return this.destroy();
   }
 
@@ -222,6 +246,10 @@ export class BridgedSocket extends Duplex {
    */
   _final(callback) {
     if (this.#gone) return callback();
+    if (this.#unread !== undefined) {
+      this.#returnUnread(this.#unread);
+      return callback();
+    }
     this.#ending = true;
     this.#done = callback;
     this.#line.end(this.#id);
@@ -248,6 +276,7 @@ export class BridgedSocket extends Duplex {
   /** @internal @param {Buffer} data */
   _onData(data) {
     if (this.destroyed) return;
+    if (this.#unread !== undefined) return void this.#unread.push(data);
     this.#bytesRead += data.length;
     this.#owed += data.length;
     this.#active();
@@ -257,6 +286,11 @@ export class BridgedSocket extends Duplex {
   /** @internal */
   _onEnded() {
     if (this.destroyed) return;
+    if (this.#unread !== undefined) {
+      // Nobody is left to take the answer that is owed; if none is, CAMP will find out.
+      if (this._httpMessage) this.destroy();
+      return;
+    }
     this.push(null);
     // Nobody who does not read would hear of the end.
     if (this.readableLength === 0) this.read(0);
@@ -274,8 +308,49 @@ export class BridgedSocket extends Duplex {
   /** @internal @param {Error} [error] */
   _onClosed(error) {
     this.#gone = true;
+    // The application has nothing to do with it any more.
+    if (this.#unread !== undefined) return void this.destroy();
     // Without an error both sides have ended: what was read may still wait for its reader.
     if (error !== undefined) this.destroy(error);
+  }
+
+  /**
+   * @internal Makes the connection CAMP's, with these bytes and all that follow, once what is owed to the client
+   *   is written.
+   *
+   * @param {Uint8Array[]} unread
+   */
+  _giveBack(unread) {
+    this.#unread = unread;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    let chunk;
+    while ((chunk = this.read()) !== null) unread.push(chunk);
+    if (!this.#gone) this.#line.hold(this.#id);
+  }
+
+  /** @internal All that was passed on before is here. */
+  _onHeld() {
+    if (this.destroyed) return;
+    const answer = this._httpMessage;
+    if (answer) answer.once("close", () => this._onHeld());
+    else this.end();
+  }
+
+  /** @param {Uint8Array[]} unread */
+  #returnUnread(unread) {
+    for (const bytes of unread) {
+      for (let at = 0; at < bytes.length; at += PIECE) this.#line.giveBack(this.#id, bytes.subarray(at, at + PIECE));
+    }
+    this.#line.takeBack(this.#id);
+    this.#gone = true;
+    process.nextTick(() => this.destroy());
+  }
+
+  /** @param {boolean} held */
+  #hold(held) {
+    if (!this.#gone) this.#line.ref(this.#id, held);
+    return this;
   }
 
   /**
@@ -311,7 +386,7 @@ export class BridgedSocket extends Duplex {
   }
 
   #giveCredit() {
-    if (this.#owed < CREDIT || this.#gone || this.destroyed) return;
+    if (this.#owed < CREDIT || this.#gone || this.destroyed || this.#unread !== undefined) return;
     this.#line.credit(this.#id, this.#owed);
     this.#owed = 0;
   }
@@ -319,39 +394,6 @@ export class BridgedSocket extends Duplex {
   #active() {
     this.#timer?.refresh();
   }
-}
-
-/**
- * What was written, with small neighbours put together.
- *
- * @param {{ chunk: Buffer }[]} entries
- */
-function joined(entries) {
-  const pieces = [];
-  /** @type {Buffer[]} */
-  let small = [];
-  let length = 0;
-  for (const { chunk } of entries) {
-    if (chunk.length >= JOIN) {
-      pieces.push(...together(small, length), chunk);
-      [small, length] = [[], 0];
-    } else {
-      small.push(chunk);
-      length += chunk.length;
-      if (length < BUFFERED) continue;
-      pieces.push(...together(small, length));
-      [small, length] = [[], 0];
-    }
-  }
-  return [...pieces, ...together(small, length)];
-}
-
-/**
- * @param {Buffer[]} chunks
- * @param {number} length
- */
-function together(chunks, length) {
-  return chunks.length > 1 ? [Buffer.concat(chunks, length)] : chunks;
 }
 
 /** @param {string} address */

@@ -7,6 +7,7 @@ const HTTP_ENDED = 50;
 const HTTP_WRITTEN = 51;
 const HTTP_CLOSED = 52;
 const HTTP_TURNED_AWAY = 53;
+const HTTP_HELD = 54;
 
 /**
  * @param {import("./http.js").HttpInterop | undefined} http
@@ -39,6 +40,9 @@ export function dispatchHttp(http, id, word, start, length, largeBytes) {
       break;
     case HTTP_WRITTEN:
       http?.written(id, word32(i));
+      break;
+    case HTTP_HELD:
+      http?.held(id);
       break;
     case HTTP_CLOSED: {
       const [code = "", message = ""] = chunk.utf8Slice(start, start + length).split("\0");

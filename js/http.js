@@ -3,6 +3,7 @@
 import http from "node:http";
 import https from "node:https";
 import { BridgedSocket, familyOf } from "./bridge.js";
+import { UpgradeGuard } from "./http-upgrades.js";
 
 /** @typedef {import("node:net").AddressInfo} AddressInfo */
 /** @typedef {import("../native.cjs").NativeServer} NativeServer */
@@ -42,6 +43,8 @@ const STOPPED = 3;
  *
  * @typedef {object} Host
  * @property {boolean} secure whether it speaks TLS
+ * @property {number} maxHeaderBytes
+ * @property {(head: Buffer) => boolean} isCampUpgrade
  * @property {(give: (native: NativeServer) => void) => void} order gives an order, unless it is too late
  * @property {(bits: number) => void} interest tells what is to be handed over
  * @property {(connections: number) => void} limit tells how many connections there may be
@@ -65,6 +68,9 @@ export class HttpInterop {
   #grace;
   /** @type {import("./bridge.js").Line} */
   #line;
+  #upgrades;
+  /** Sockets that do not keep the process alive. @type {Set<number>} */
+  #unrefed = new Set();
 
   /** @param {Host} host */
   constructor(host) {
@@ -74,9 +80,18 @@ export class HttpInterop {
       end: (id) => host.order((native) => native.httpEnd(id)),
       credit: (id, bytes) => host.order((native) => native.httpCredit(id, bytes)),
       destroy: (id) => host.order((native) => native.httpDestroy(id)),
+      reset: (id) => host.order((native) => native.httpReset(id)),
+      hold: (id) => host.order((native) => native.httpHold(id)),
+      giveBack: (id, data) => host.order((native) => native.httpGiveBack(id, data)),
+      takeBack: (id) => host.order((native) => native.httpTakeBack(id)),
+      noDelay: (id, on) => host.order((native) => native.httpNoDelay(id, on)),
+      keepAlive: (id, on, idleMs) => host.order((native) => native.httpKeepAlive(id, on, idleMs)),
+      ref: (id, held) => this.#refSocket(id, held),
     };
+    // The core has the same limit for the first request of a connection, and for upgrades.
+    const options = { maxHeaderSize: Math.max(host.maxHeaderBytes, http.maxHeaderSize) };
     /** @type {http.Server | https.Server} */
-    this.server = host.secure ? https.createServer() : http.createServer();
+    this.server = host.secure ? https.createServer(options) : http.createServer(options);
     this._close = this.server.close.bind(this.server);
     Object.defineProperties(this.server, {
       listening: { get: () => this.#state === LISTENING, configurable: true },
@@ -97,6 +112,7 @@ export class HttpInterop {
       }),
     });
     if (host.secure) Object.defineProperty(this.server, "setSecureContext", method(host.secureContext));
+    this.#upgrades = new UpgradeGuard(this.server, host.isCampUpgrade);
     this.server.on("newListener", (event) => this.#setInterest(this.#interest | (INTEREST.get(event) ?? 0)));
     this.server.on("removeListener", () => this.#setInterest(this.#wanted()));
   }
@@ -162,6 +178,7 @@ export class HttpInterop {
     this.#sockets.set(id, socket);
     this.#host.connections();
     attempt(() => this.server.emit(this.#host.secure ? "secureConnection" : "connection", socket));
+    this.#upgrades.watch(socket);
   }
 
   /**
@@ -182,14 +199,19 @@ export class HttpInterop {
     attempt(() => this.server.emit("drop", { ...ends, ...families }));
   }
 
-  /** How many connections there are. */
-  get size() {
-    return this.#sockets.size;
+  /** How many connections keep the process alive. */
+  get holding() {
+    return this.#sockets.size - this.#unrefed.size;
   }
 
   /** @param {number} id */
   ended(id) {
     attempt(() => this.#sockets.get(id)?._onEnded());
+  }
+
+  /** @param {number} id */
+  held(id) {
+    attempt(() => this.#sockets.get(id)?._onHeld());
   }
 
   /**
@@ -208,6 +230,7 @@ export class HttpInterop {
   closed(id, code, message) {
     const socket = this.#sockets.get(id);
     this.#sockets.delete(id);
+    this.#unrefed.delete(id);
     this.#host.connections();
     const error = code === "" ? undefined : Object.assign(new Error(`${code}: ${message}`), { code });
     attempt(() => socket?._onClosed(error));
@@ -232,6 +255,16 @@ export class HttpInterop {
     }
     this.stopListening();
     return this.server;
+  }
+
+  /**
+   * @param {number} id
+   * @param {boolean} held
+   */
+  #refSocket(id, held) {
+    if (held) this.#unrefed.delete(id);
+    else if (this.#sockets.has(id)) this.#unrefed.add(id);
+    this.#host.connections();
   }
 
   /** @param {boolean} held */

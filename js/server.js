@@ -41,6 +41,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   /** Made when it is first asked for. @type {HttpInterop | undefined} */
   #http;
   #secure;
+  #maxHeaderBytes;
   /** False once new connections are refused for good. */
   #accepting = true;
   /** False once `http_server.unref()` was called. */
@@ -73,6 +74,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       this.#order(() => this._native.validated(id, accepted));
     });
     this.#secure = settings.cert !== undefined;
+    this.#maxHeaderBytes = settings.maxHeaderBytes;
     this.#flush = () => this.#flushNow();
     this.#dispatch = () => this.#dispatchNow();
     this._settings = {
@@ -347,6 +349,8 @@ export class CAMPWebsocketServer extends EventEmitter {
   #openHttp() {
     const opened = new HttpInterop({
       secure: this.#secure,
+      maxHeaderBytes: this.#maxHeaderBytes,
+      isCampUpgrade: (head) => this._native.isCampUpgrade(head),
       order: (give) => this.#order(() => give(this._native)),
       interest: (bits) => this._native.httpInterest(bits),
       limit: (connections) => this._native.httpLimit(connections),
@@ -374,7 +378,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    * comes to its end, as Node's do.
    */
   #holdProcess() {
-    const holds = this.#held || !this.#accepting || this.#sessions.size > 0 || (this.#http?.size ?? 0) > 0;
+    const holds = this.#held || !this.#accepting || this.#sessions.size > 0 || (this.#http?.holding ?? 0) > 0;
     if (holds === this.#holds || this.#stopped) return;
     this.#holds = holds;
     this._native.holdProcess(holds);

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -15,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::handover::{HttpCommand, HttpEvent, HttpId, HttpMailbox, HttpOpened, INITIAL_CREDIT};
-use super::server::Server;
+use super::server::{Handshake, Server};
 use super::transport::Transport;
+use super::upgrade;
 
 /// Bytes read by one system call at most.
 const BLOCK: usize = 64 << 10;
@@ -35,6 +37,8 @@ thread_local! {
 pub(super) struct Bridge {
     server: Rc<Server>,
     id: HttpId,
+    remote: SocketAddr,
+    registered: Registered,
     mailbox: Rc<HttpMailbox>,
     transport: Transport,
     /// Bytes that may be passed on.
@@ -47,8 +51,19 @@ pub(super) struct Bridge {
     /// Bytes written to the transport and not yet reported, for it may still hold them.
     written: usize,
     finish: Finish,
+    /// What was read and is not to be passed on.
+    held: Option<Vec<u8>>,
+    returned: Returned,
     /// The application has hung up.
     destroyed: bool,
+}
+
+/// What the application has given back.
+#[derive(Default)]
+struct Returned {
+    bytes: Vec<u8>,
+    /// Nothing more comes of it: the connection is ours.
+    whole: bool,
 }
 
 /// How our side of the connection stands.
@@ -60,20 +75,28 @@ enum Finish {
     Done,
 }
 
-/// The connection is gone, for this reason.
-struct Gone(Option<io::Error>);
+/// How it ends.
+enum End {
+    /// The connection is gone, for this reason.
+    Gone(Option<io::Error>),
+    /// It is ours again.
+    Ours,
+}
 
 impl Bridge {
     /// Hands a connection over. `early` is what was read of it so far.
     pub(super) fn new(server: Rc<Server>, transport: Transport, opened: HttpOpened, early: Vec<u8>) -> Self {
         let (id, mailbox) = server.http.open();
+        let remote = opened.remote;
         server.app.http(id, HttpEvent::Opened(opened));
         let credit = INITIAL_CREDIT.saturating_sub(early.len());
         server.app.http(id, HttpEvent::Data(early.into()));
         server.app.commit();
         Bridge {
+            registered: Registered { server: server.clone(), id },
             server,
             id,
+            remote,
             mailbox,
             transport,
             credit,
@@ -82,13 +105,18 @@ impl Bridge {
             shared: 0,
             written: 0,
             finish: Finish::Open,
+            held: None,
+            returned: Returned::default(),
             destroyed: false,
         }
     }
 
-    /// Runs until the connection is gone.
+    /// Runs until the connection is gone, or ours again.
     pub(super) async fn run(mut self) {
-        let Gone(error) = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let error = match std::future::poll_fn(|cx| self.poll(cx)).await {
+            End::Gone(error) => error,
+            End::Ours => return self.take_back().await,
+        };
         if self.destroyed {
             // With a socket of its own the system would do that.
             let linger = if self.server.is_closing() { Duration::ZERO } else { LINGER };
@@ -98,17 +126,29 @@ impl Bridge {
         self.server.app.commit();
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+    /// The upgrade that it ends with is dealt with as the first request of a connection is.
+    async fn take_back(self) {
+        let handshake = Handshake::begin(self.server.clone());
+        self.server.app.http(self.id, HttpEvent::Closed(None));
+        self.server.app.commit();
+        drop(self.registered);
+        let mut bytes = self.returned.bytes;
+        bytes.extend(self.held.unwrap_or_default());
+        upgrade::run_again(handshake, self.transport, self.remote, bytes).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let outcome = self.work(cx);
         self.server.app.commit();
         match outcome {
-            Ok(()) if self.ended && self.finish == Finish::Done => Poll::Ready(Gone(None)),
+            Ok(()) if self.ended && self.finish == Finish::Done => Poll::Ready(End::Gone(None)),
+            Ok(()) if self.returned.whole && self.is_written() => Poll::Ready(End::Ours),
             Ok(()) => Poll::Pending,
-            Err(gone) => Poll::Ready(gone),
+            Err(end) => Poll::Ready(end),
         }
     }
 
-    fn work(&mut self, cx: &mut Context<'_>) -> Result<(), Gone> {
+    fn work(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         for command in self.mailbox.take(cx.waker()) {
             match command {
                 HttpCommand::Write(data) => {
@@ -118,20 +158,37 @@ impl Bridge {
                 HttpCommand::End if self.finish == Finish::Open => self.finish = Finish::Asked,
                 HttpCommand::End => {}
                 HttpCommand::Credit(bytes) => self.credit = self.credit.saturating_add(bytes),
+                HttpCommand::Hold => {
+                    self.held.get_or_insert_default();
+                    self.server.app.http(self.id, HttpEvent::Held);
+                }
+                HttpCommand::GiveBack(bytes) => self.returned.bytes.extend_from_slice(&bytes),
+                HttpCommand::TakeBack => self.returned.whole = true,
+                // As in Node: that the system refuses it is no reason to end the connection.
+                HttpCommand::Option(option) => drop(self.transport.set_option(option)),
                 HttpCommand::Destroy => {
                     self.destroyed = true;
-                    return Err(Gone(None));
+                    return Err(End::Gone(None));
+                }
+                HttpCommand::Reset => {
+                    let _ = self.transport.reset_on_drop();
+                    return Err(End::Gone(None));
                 }
             }
         }
-        self.write(cx).map_err(|error| Gone(Some(error)))?;
-        self.read(cx).map_err(|error| Gone(Some(error)))
+        self.write(cx).map_err(|error| End::Gone(Some(error)))?;
+        self.read(cx).map_err(|error| End::Gone(Some(error)))
+    }
+
+    /// Whether the transport has taken everything, and passed it on.
+    fn is_written(&self) -> bool {
+        self.outgoing.is_empty() && self.written == 0
     }
 
     /// Writes what is left, and ends.
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.write(cx)?;
-        if !self.outgoing.is_empty() || self.written > 0 {
+        if !self.is_written() {
             return Poll::Pending;
         }
         ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
@@ -160,6 +217,10 @@ impl Bridge {
                 Poll::Ready(Ok(data)) if !data.is_empty() => {
                     self.credit -= data.len();
                     read += data.len();
+                    if let Some(held) = &mut self.held {
+                        held.extend_from_slice(&data);
+                        continue;
+                    }
                     HttpEvent::Data(data)
                 }
                 Poll::Ready(Ok(_)) => HttpEvent::Ended,
@@ -206,7 +267,13 @@ impl Bridge {
     }
 }
 
-impl Drop for Bridge {
+/// Keeps the connection's id until dropped.
+struct Registered {
+    server: Rc<Server>,
+    id: HttpId,
+}
+
+impl Drop for Registered {
     fn drop(&mut self) {
         self.server.http.end(self.id);
         self.server.stop_if_idle();

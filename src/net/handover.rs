@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -35,6 +36,15 @@ impl Interest {
     }
 }
 
+/// Whether this head, of an upgrade request on a connection that was handed over, makes the connection
+/// ours again. One that we cannot read is ours to refuse: nobody else may see its token.
+pub fn is_upgrade_of_ours(head: &[u8]) -> bool {
+    match Head::parse(head) {
+        Ok(head) => head.is_some_and(|(head, _)| head.wants_websocket() && !head.lacks_credentials()),
+        Err(_) => true,
+    }
+}
+
 /// What happens to a connection that was handed over.
 #[derive(Debug)]
 pub enum HttpEvent {
@@ -46,6 +56,8 @@ pub enum HttpEvent {
     Ended,
     /// This many bytes of the application's were written; 0: and after the last of them, the end.
     Written(usize),
+    /// After [`HttpCommand::Hold`]: no more bytes follow.
+    Held,
     /// It is gone, always the last. The error is why, unless both sides had ended.
     Closed(Option<io::Error>),
 }
@@ -70,8 +82,28 @@ pub enum HttpCommand {
     End,
     /// Takes this many more bytes.
     Credit(usize),
+    /// Passes no more bytes on; [`HttpEvent::Held`] follows.
+    Hold,
+    /// Gives bytes back that were not used, in order, after [`HttpEvent::Held`].
+    GiveBack(Bytes),
+    /// They are all, and begin with an upgrade request that is ours. [`HttpEvent::Closed`] follows once
+    /// everything is written.
+    TakeBack,
+    /// Sets an option of the socket.
+    Option(SocketOption),
     /// Hangs up.
     Destroy,
+    /// Hangs up with a reset: what was not written is lost.
+    Reset,
+}
+
+/// An option of a connection's socket, as `net.Socket` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketOption {
+    /// Whether small writes are sent at once.
+    NoDelay(bool),
+    /// Whether the system probes an idle peer, and after how much idleness if that is not left to the system.
+    KeepAlive(bool, Option<Duration>),
 }
 
 /// Bytes a connection may pass on before the application has given credit for more.

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::{GeneralPurpose, PAD};
 
 use super::refusal::Refusal;
 
-/// Most header fields of a request.
-const MAX_FIELDS: usize = 100;
+/// Header fields that most requests keep to.
+const USUAL_FIELDS: usize = 64;
 
 /// As lenient as others with the bits that the last character does not need.
 const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
@@ -33,14 +33,24 @@ pub(super) struct Credentials {
 impl Head {
     /// The head at the start of `bytes` with its length; `None` while it is incomplete.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut request = httparse::Request::new(&mut fields);
-        let length = match request.parse(bytes) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) => return Ok(None),
-            Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
-            Err(error) => return Err(Refusal::BadRequest(format!("The request head is malformed: {error}."))),
-        };
+        let mut usual = [httparse::EMPTY_HEADER; USUAL_FIELDS];
+        match Self::parse_into(&mut usual, bytes) {
+            Err(httparse::Error::TooManyHeaders) => {
+                // A field takes a line: the bytes, which are limited, bound their number.
+                let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+                Self::parse_into(&mut vec![httparse::EMPTY_HEADER; lines + 1], bytes)
+            }
+            other => other,
+        }
+        .map_err(|error| Refusal::BadRequest(format!("The request head is malformed: {error}.")))
+    }
+
+    fn parse_into<'a>(
+        fields: &mut [httparse::Header<'a>],
+        bytes: &'a [u8],
+    ) -> Result<Option<(Head, usize)>, httparse::Error> {
+        let mut request = httparse::Request::new(fields);
+        let httparse::Status::Complete(length) = request.parse(bytes)? else { return Ok(None) };
         let head = Head {
             method: request.method.unwrap_or_default().to_owned(),
             target: request.path.unwrap_or_default().to_owned(),
@@ -130,7 +140,12 @@ impl Head {
 
     /// Whether the request names this path, whatever its query.
     pub(super) fn is_for(&self, path: &str) -> bool {
-        self.target.split('?').next() == Some(path)
+        self.path() == path
+    }
+
+    /// Whether the client waits for a `100 Continue`.
+    pub(super) fn expects_continue(&self) -> bool {
+        self.lists("expect", "100-continue")
     }
 
     /// Whether the request comes from one of these origins. Only browsers name one.
@@ -160,6 +175,15 @@ impl Head {
             .iter()
             .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.trim_ascii())
+    }
+
+    /// The target's path, also of one in absolute form (RFC 9112, 3.2.2).
+    fn path(&self) -> &str {
+        let target = self.target.split('?').next().unwrap_or_default();
+        match target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |at| &rest[at..]),
+            _ => target,
+        }
     }
 
     fn query(&self) -> form_urlencoded::Parse<'_> {
@@ -237,6 +261,35 @@ mod tests {
             (" 1", None),
         ] {
             assert_eq!(parse_sid(text), sid, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_path_is_that_of_either_form() {
+        for (target, path) in [
+            ("/camp", "/camp"),
+            ("/camp?x=http://y/z", "/camp"),
+            ("/a://b", "/a://b"),
+            ("http://x/camp", "/camp"),
+            ("HTTPS://x:1/camp/?y=/z", "/camp/"),
+            ("ws://x?y", "/"),
+            ("http://x", "/"),
+        ] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+            let head = Head::parse(text.as_bytes()).unwrap().unwrap().0;
+            assert!(head.is_for(path), "{target}");
+            assert!(!head.is_for("/other"), "{target}");
+        }
+    }
+
+    #[test]
+    fn fields_are_as_many_as_there_are() {
+        for count in [0, 63, 64, 65, 5000] {
+            let text = format!("GET / HTTP/1.1\r\n{}\r\n", "a:b\r\n".repeat(count));
+            let (head, length) = Head::parse(text.as_bytes()).unwrap().unwrap();
+            assert_eq!((head.fields.len(), length), (count, text.len()));
+            let cut = &text.as_bytes()[..text.len() - 1];
+            assert!(Head::parse(cut).unwrap().is_none(), "{count}");
         }
     }
 

@@ -36,7 +36,7 @@ mod websocket;
 pub use application::{Application, Opened, Refused};
 pub use connect::{ClientTls, ClientTlsError, ConnectError, ConnectId, Stage, Target, TlsFault};
 pub use counters::{Counters, FIGURES, Figures};
-pub use handover::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest};
+pub use handover::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest, SocketOption, is_upgrade_of_ours};
 pub use hooks::SharedHooks;
 pub use listener::ListenOptions;
 pub use runtime::Runtime;

@@ -94,8 +94,8 @@ impl Refusal {
         }
     }
 
-    /// The whole response. Published clients show its body to a person.
-    pub(super) fn response(&self, remote: SocketAddr) -> Vec<u8> {
+    /// The whole response, to a HEAD without its body. Published clients show the body to a person.
+    pub(super) fn response(&self, remote: SocketAddr, bodiless: bool) -> Vec<u8> {
         let status = self.status();
         let reason = escape(self.reason());
         let body = format!(
@@ -104,10 +104,11 @@ impl Refusal {
         );
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
-             {}Connection: {}\r\n\r\n{body}",
+             {}Connection: {}\r\n\r\n{}",
             body.len(),
             self.extra_fields(),
             if self.extra_fields().is_empty() { "close" } else { "Upgrade, close" },
+            if bodiless { "" } else { &body },
         )
         .into_bytes()
     }

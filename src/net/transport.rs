@@ -4,12 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ProtocolVersion;
 use tokio_rustls::{client, server};
 
+use super::handover::SocketOption;
 use super::socket::Socket;
 
 /// Bytes received by one connection before others get their turn, whatever is made of them: more than a message has,
@@ -46,6 +49,21 @@ impl Transport {
         }
     }
 
+    /// Sets an option of the socket as Node does.
+    pub(super) fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        let socket = SockRef::from(self.tcp());
+        match option {
+            SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
+            SocketOption::KeepAlive(true, Some(idle)) => socket.set_tcp_keepalive(&keepalive_after(idle)),
+            SocketOption::KeepAlive(on, _) => socket.set_keepalive(on),
+        }
+    }
+
+    /// When it is dropped the peer is sent a reset.
+    pub(super) fn reset_on_drop(&self) -> io::Result<()> {
+        SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO))
+    }
+
     /// Of an accepted TLS connection: its protocol version as Node names it, and the name the client asked for.
     pub(super) fn tls_details(&self) -> Option<(String, String)> {
         let Transport::Tls(io) = self else { return None };
@@ -56,6 +74,16 @@ impl Transport {
         };
         Some((version.to_owned(), tls.server_name().unwrap_or_default().to_owned()))
     }
+}
+
+/// Probes like libuv's: one a second, ten in all, where the system can be told.
+fn keepalive_after(idle: Duration) -> TcpKeepalive {
+    let keepalive = TcpKeepalive::new().with_time(idle);
+    #[cfg(any(target_os = "linux", target_vendor = "apple", windows))]
+    let keepalive = keepalive.with_interval(Duration::from_secs(1));
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    let keepalive = keepalive.with_retries(10);
+    keepalive
 }
 
 impl AsyncRead for Transport {

@@ -1,6 +1,7 @@
 //! From an accepted connection to a session: TLS, request head, validation, response.
 
 use std::io;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -63,16 +64,35 @@ pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketA
     let _ = stream.set_nodelay(true);
     let Some(mut transport) = secure(&server, stream, remote, deadline).await else { return };
 
-    match negotiate(&server, &mut transport, remote, deadline).await {
+    let mut begun = Begun { bytes: Vec::with_capacity(HEAD_ROOM), again: false, bodiless: false };
+    match negotiate(&server, &mut transport, &mut begun, remote, deadline).await {
         Ok(Negotiated::Session(agreed)) => open(handshake, transport, agreed, remote).await,
         Ok(Negotiated::Foreign(early)) => hand_over(&server, transport, early, remote),
         Ok(Negotiated::Gone) => server.config.trace.server(format_args!("{remote} has sent no request")),
-        Err(refusal) => {
-            server.report_refusal(&refusal, remote);
-            // The client may be gone: nobody is left to tell.
-            let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
-        }
+        Err(refusal) => turn_down(&server, transport, &refusal, begun.bodiless, remote).await,
     }
+}
+
+/// As [`run`], for a connection that was handed over and has come to an upgrade of ours: `bytes`, and what follows.
+pub(super) async fn run_again(handshake: Handshake, mut transport: Transport, remote: SocketAddr, bytes: Vec<u8>) {
+    let server = handshake.server.clone();
+    let deadline = Instant::now() + server.config.handshake_timeout;
+    let mut begun = Begun { bytes, again: true, bodiless: false };
+    match negotiate(&server, &mut transport, &mut begun, remote, deadline).await {
+        Ok(Negotiated::Session(agreed)) => open(handshake, transport, agreed, remote).await,
+        Ok(Negotiated::Foreign(_) | Negotiated::Gone) => {}
+        Err(refusal) => turn_down(&server, transport, &refusal, begun.bodiless, remote).await,
+    }
+}
+
+/// The request that is being read.
+struct Begun {
+    /// What was read of it before.
+    bytes: Vec<u8>,
+    /// The application has given it back.
+    again: bool,
+    /// It is a HEAD: an answer has no body.
+    bodiless: bool,
 }
 
 /// What a connection's first request makes of it.
@@ -91,6 +111,8 @@ struct Agreed {
     subprotocol: Option<String>,
     /// Taken before the application was asked.
     place: Place,
+    /// A `100 Continue` is to come before the answer (RFC 9110, 7.8).
+    continues: bool,
     /// What the client sent behind its request.
     early: Vec<u8>,
 }
@@ -112,14 +134,16 @@ async fn secure(server: &Server, stream: TcpStream, remote: SocketAddr, deadline
 async fn negotiate(
     server: &Server,
     transport: &mut Transport,
+    begun: &mut Begun,
     remote: SocketAddr,
     deadline: Instant,
 ) -> Result<Negotiated, Refusal> {
-    let mut buffer = Vec::with_capacity(HEAD_ROOM);
+    let mut buffer = mem::take(&mut begun.bytes);
     let head = tokio::select! {
         head = timeout_at(deadline, read_head(transport, &mut buffer, server.config.max_header_bytes)) => head,
         () = server.refuses() => return Err(Refusal::ShuttingDown),
     };
+    begun.bodiless = buffer.trim_ascii_start().starts_with(b"HEAD ");
     let (head, length) = match head {
         Err(_) if buffer.is_empty() => return Ok(Negotiated::Gone),
         Err(_) => return Err(Refusal::Slow),
@@ -128,7 +152,7 @@ async fn negotiate(
             None => return Ok(Negotiated::Gone),
         },
     };
-    if server.app.interest().wants(&head) {
+    if !begun.again && server.app.interest().wants(&head) {
         return Ok(Negotiated::Foreign(buffer));
     }
     let malformed = |fault: &str| Refusal::BadRequest(fault.to_owned());
@@ -156,6 +180,7 @@ async fn negotiate(
         return Err(Refusal::SessionExists);
     }
     let Some(place) = places.take(server.config.max_connections) else { return Err(Refusal::Full) };
+    let continues = head.expects_continue();
     let request = UpgradeRequest {
         token: credentials.token,
         sid: credentials.sid,
@@ -167,7 +192,7 @@ async fn negotiate(
     if let Some(fault) = syntax::early_fault(&buffer) {
         return Err(malformed(fault));
     }
-    Ok(Negotiated::Session(Agreed { request, key, subprotocol, place, early: buffer }))
+    Ok(Negotiated::Session(Agreed { request, key, subprotocol, place, continues, early: buffer }))
 }
 
 /// Reads up to the end of the head, or beyond. Gives the head and its length in `buffer`; `None`: the client
@@ -177,13 +202,17 @@ async fn read_head(
     buffer: &mut Vec<u8>,
     max: usize,
 ) -> Result<Option<(Head, usize)>, Refusal> {
+    let mut before = 0;
+    let mut fresh = !buffer.is_empty();
     loop {
-        let before = buffer.len();
-        match transport.read_buf(buffer).await {
-            Ok(0) if buffer.is_empty() => return Ok(None),
-            Ok(0) => return Err(Refusal::BadRequest("The connection ended within the request head.".to_owned())),
-            Ok(_) => {}
-            Err(_) => return Ok(None),
+        if !mem::take(&mut fresh) {
+            before = buffer.len();
+            match transport.read_buf(buffer).await {
+                Ok(0) if buffer.is_empty() => return Ok(None),
+                Ok(0) => return Err(Refusal::BadRequest("The connection ended within the request head.".to_owned())),
+                Ok(_) => {}
+                Err(_) => return Ok(None),
+            }
         }
         // Parsing starts over each time, so it is tried only when a line has ended.
         let line_ended = before == 0 || buffer[before..].contains(&b'\n');
@@ -251,7 +280,7 @@ fn hand_over(server: &Rc<Server>, transport: Transport, early: Vec<u8>, remote: 
 }
 
 async fn open(handshake: Handshake, mut transport: Transport, agreed: Agreed, remote: SocketAddr) {
-    let Agreed { request, key, subprotocol, mut place, early } = agreed;
+    let Agreed { request, key, subprotocol, mut place, continues, early } = agreed;
     let server = &handshake.server.clone();
     // The server may have been told to stop together with the answer.
     // Another upgrade with this sid may have won while this one was validated.
@@ -262,17 +291,16 @@ async fn open(handshake: Handshake, mut transport: Transport, agreed: Agreed, re
     };
     if let Some(refusal) = refusal {
         drop(place);
-        server.report_refusal(&refusal, remote);
-        let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal, remote)).await;
-        return;
+        return turn_down(server, transport, &refusal, false, remote).await;
     }
     let (slot, mailbox) = server.sessions.open();
     // From here on the session is what is counted.
     drop(handshake);
     server.config.trace.server(format_args!("session {} of {remote} opened", request.sid));
     let protocol = subprotocol.map_or(String::new(), |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+    let interim = if continues { "HTTP/1.1 100 Continue\r\n\r\n" } else { "" };
     let response = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "{interim}HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {}\r\n{protocol}\r\n",
         derive_accept_key(key.as_bytes())
     );
@@ -287,10 +315,16 @@ async fn open(handshake: Handshake, mut transport: Transport, agreed: Agreed, re
     tokio::task::spawn_local(driver.run());
 }
 
+async fn turn_down(server: &Server, mut transport: Transport, refusal: &Refusal, bodiless: bool, remote: SocketAddr) {
+    server.report_refusal(refusal, remote);
+    // The client may be gone: nobody is left to tell.
+    let _ = timeout(REFUSAL_TIMEOUT, refuse(&mut transport, &refusal.response(remote, bodiless))).await;
+}
+
 /// Sends the refusal, then discards what the client still sends: closing a socket with unread
 /// bytes would destroy the response on its way.
-async fn refuse(transport: &mut Transport, refusal: &Refusal, remote: SocketAddr) -> io::Result<()> {
-    transport.write_all(&refusal.response(remote)).await?;
+async fn refuse(transport: &mut Transport, response: &[u8]) -> io::Result<()> {
+    transport.write_all(response).await?;
     transport.shutdown().await?;
     let mut discarded = 0;
     let mut scratch = [0; 1024];

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
 
 use napi_derive::napi;
 
@@ -12,7 +13,7 @@ use super::error::system_error_code;
 use super::orders::OrderKind;
 use super::record::{Kind, put_words};
 use super::server::NativeServer;
-use crate::net::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest, Server};
+use crate::net::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest, Server, SocketOption, is_upgrade_of_ours};
 
 use bytes::Bytes;
 
@@ -83,6 +84,49 @@ impl NativeServer {
         self.put_order(id, OrderKind::HttpCredit, &bytes.to_ne_bytes());
     }
 
+    /// Lets it pass no more bytes on; `HttpHeld` says that none follow.
+    #[napi]
+    pub fn http_hold(&self, id: u32) {
+        self.put_order(id, OrderKind::HttpHold, &[]);
+    }
+
+    /// Gives back bytes that were not used, less than 16 MiB, once it is held.
+    #[napi]
+    pub fn http_give_back(&self, id: u32, data: &[u8]) {
+        self.put_order(id, OrderKind::HttpGiveBack, data);
+    }
+
+    /// What was given back is all, and begins with a CAMP upgrade: the connection is CAMP's once everything is written.
+    #[napi]
+    pub fn http_take_back(&self, id: u32) {
+        self.put_order(id, OrderKind::HttpTakeBack, &[]);
+    }
+
+    /// Whether small writes go out at once.
+    #[napi]
+    pub fn http_no_delay(&self, id: u32, on: bool) {
+        self.put_order(id, OrderKind::HttpNoDelay, &u32::from(on).to_ne_bytes());
+    }
+
+    /// Whether the system probes an idle client, and after how many milliseconds; 0: as the system has it.
+    #[napi]
+    pub fn http_keep_alive(&self, id: u32, on: bool, idle_ms: u32) {
+        let payload = [u32::from(on).to_ne_bytes(), idle_ms.to_ne_bytes()].concat();
+        self.put_order(id, OrderKind::HttpKeepAlive, &payload);
+    }
+
+    /// Hangs up with a reset.
+    #[napi]
+    pub fn http_reset(&self, id: u32) {
+        self.put_order(id, OrderKind::HttpReset, &[]);
+    }
+
+    /// Whether an upgrade request with this head is CAMP's, whatever came before it on its connection.
+    #[napi]
+    pub fn is_camp_upgrade(&self, head: &[u8]) -> bool {
+        is_upgrade_of_ours(head)
+    }
+
     /// Hangs up.
     #[napi]
     pub fn http_destroy(&self, id: u32) {
@@ -96,16 +140,35 @@ pub(super) fn carry_out(server: &Server, id: HttpId, kind: u32, payload: Bytes) 
     const END: u32 = OrderKind::HttpEnd as u32;
     const CREDIT: u32 = OrderKind::HttpCredit as u32;
     const DESTROY: u32 = OrderKind::HttpDestroy as u32;
-    match kind {
-        WRITE => server.http(id, HttpCommand::Write(payload)),
-        END => server.http(id, HttpCommand::End),
-        CREDIT => {
-            let bytes = payload[..].try_into().map_or(0, u32::from_ne_bytes);
-            server.http(id, HttpCommand::Credit(bytes as usize));
+    const HOLD: u32 = OrderKind::HttpHold as u32;
+    const GIVE_BACK: u32 = OrderKind::HttpGiveBack as u32;
+    const TAKE_BACK: u32 = OrderKind::HttpTakeBack as u32;
+    const NO_DELAY: u32 = OrderKind::HttpNoDelay as u32;
+    const KEEP_ALIVE: u32 = OrderKind::HttpKeepAlive as u32;
+    const RESET: u32 = OrderKind::HttpReset as u32;
+    let command = match kind {
+        WRITE => HttpCommand::Write(payload),
+        END => HttpCommand::End,
+        CREDIT => HttpCommand::Credit(word(&payload, 0) as usize),
+        DESTROY => HttpCommand::Destroy,
+        HOLD => HttpCommand::Hold,
+        GIVE_BACK => HttpCommand::GiveBack(payload),
+        TAKE_BACK => HttpCommand::TakeBack,
+        NO_DELAY => HttpCommand::Option(SocketOption::NoDelay(word(&payload, 0) != 0)),
+        KEEP_ALIVE => {
+            let idle = Some(word(&payload, 1)).filter(|idle| *idle > 0);
+            let idle = idle.map(|idle| Duration::from_millis(idle.into()));
+            HttpCommand::Option(SocketOption::KeepAlive(word(&payload, 0) != 0, idle))
         }
-        DESTROY => server.http(id, HttpCommand::Destroy),
-        _ => debug_assert!(false, "order of unknown kind {kind}"),
-    }
+        RESET => HttpCommand::Reset,
+        _ => return debug_assert!(false, "order of unknown kind {kind}"),
+    };
+    server.http(id, command);
+}
+
+/// The payload's word at this index, 0 beyond its end.
+fn word(payload: &[u8], index: usize) -> u32 {
+    payload.chunks_exact(4).nth(index).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
 
 /// Kind and payload of an event's record.
@@ -114,6 +177,7 @@ pub(super) fn encode(event: HttpEvent) -> (Kind, Bytes) {
         HttpEvent::Opened(opened) => (Kind::HttpOpened, encode_opened(&opened).into()),
         HttpEvent::Data(data) => (Kind::HttpData, data),
         HttpEvent::Ended => (Kind::HttpEnded, Bytes::new()),
+        HttpEvent::Held => (Kind::HttpHeld, Bytes::new()),
         HttpEvent::Written(bytes) => {
             let mut payload = Vec::new();
             put_words(&mut payload, &[u32::try_from(bytes).unwrap_or(u32::MAX)]);

@@ -53,12 +53,21 @@ pub(super) enum OrderKind {
     /// The slot of these two is the connect id. To the next of the queue's targets.
     Connect = 11,
     Abandon = 12,
-    /// The slot of the next four is the connection's id. Payload: the bytes.
+    /// The slot of these is the connection's id. Payload: the bytes.
     HttpWrite = 17,
     HttpEnd = 18,
     /// Payload: `[bytes u32]`.
     HttpCredit = 19,
     HttpDestroy = 20,
+    HttpHold = 21,
+    /// Payload: the bytes.
+    HttpGiveBack = 22,
+    HttpTakeBack = 23,
+    /// Payload: `[on u32]`.
+    HttpNoDelay = 24,
+    /// Payload: `[on u32][idle milliseconds u32, 0: as the system has it]`.
+    HttpKeepAlive = 25,
+    HttpReset = 26,
     /// The kinds from here on are carried out by `transaction`.
     TxOpen = 32,
     TxData = 33,

@@ -90,6 +90,8 @@ pub(super) enum Kind {
     HttpClosed = 52,
     /// Begins as `HttpOpened`, up to the local address. Names no connection.
     HttpTurnedAway = 53,
+    /// As the five.
+    HttpHeld = 54,
 }
 
 /// The text in UTF-16.
