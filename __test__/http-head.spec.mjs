@@ -58,7 +58,7 @@ test("maxHeaderBytes above Node's limit holds for later requests of a connection
 test("a target in absolute form names its path", async (t) => {
   const { port } = await startServer(t, { path: "/camp" });
   for (const [origin, path, status] of [
-    ["http://x", "/camp", 101], ["HTTP://x:8080", "/camp", 101], ["https://user@x", "/camp", 101],
+    ["http://x", "/camp", 101], ["HTTP://x:8080", "/camp", 101], ["https://user@x", "/camp", 400],
     ["http://x", "/other", 404], ["http://x/other", "/camp", 404], ["http://x", "", 404], ["", "/camp", 101],
   ]) {
     const { socket, ...answer } = await rawUpgrade({ port, target: `${origin}${target({ path })}` });

@@ -92,8 +92,11 @@ function parseHead(head) {
   return { statusLine, status: Number(statusLine.split(" ")[1]), headers };
 }
 
-/** Reads one HTTP response. Status 0: the connection ended without one. A 101 leaves what follows in `rest`. */
-export function readResponse(socket, timeoutMs = 5000) {
+/**
+ * Reads one HTTP response. Status 0: the connection ended without one. A 101 leaves what follows in `rest`. `bodiless`:
+ * that of a HEAD; `final`: a `100 Continue` before it is passed over.
+ */
+export function readResponse(socket, timeoutMs = 5000, { bodiless = false, final = false } = {}) {
   const done = deferred();
   let received = Buffer.alloc(0);
   let head = null;
@@ -110,9 +113,13 @@ export function readResponse(socket, timeoutMs = 5000) {
       if (at < 0) return;
       head = parseHead(received.subarray(0, at));
       received = received.subarray(at + 4);
+      if (final && head.status === 100) {
+        head = null;
+        return onData(Buffer.alloc(0));
+      }
     }
     const length = head.headers["content-length"];
-    if (head.status === 101 || (length !== undefined && received.length >= Number(length))) finish(false);
+    if (head.status === 101 || bodiless || (length !== undefined && received.length >= Number(length))) finish(false);
   };
   const onClose = () => finish(true);
   socket.on("data", onData);

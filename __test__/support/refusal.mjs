@@ -21,7 +21,8 @@ export function refusals(t, server) {
 /** Sends these bytes (of a string: as latin1) and reads the answer, with the `reason` in it. */
 export async function exchange(port, bytes, { end = false, timeoutMs = 10_000 } = {}) {
   const socket = await rawSocket({ port });
-  const answer = readResponse(socket, timeoutMs);
+  const bodiless = /^\s*HEAD /.test(bytes.toString("latin1"));
+  const answer = readResponse(socket, timeoutMs, { bodiless, final: true });
   socket.write(bytes, "latin1");
   if (end) socket.end();
   const response = await answer;
