@@ -1,6 +1,6 @@
 // What can be streamed to a peer, and the feeding of the native side with it.
 import { resolve as resolvePath } from "node:path";
-import { Readable, finished } from "node:stream";
+import { Readable, Transform, finished } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { types } from "node:util";
 import { onAbort } from "./abort.js";
@@ -246,18 +246,65 @@ function blobSource(blob, pull) {
 }
 
 /**
+ * Its readable half is read to the end, and no more is done to it: what a Duplex has still to write is its
+ * owner's. Not by the iterator of a stream, which destroys both halves.
+ *
  * @param {Readable} stream
  * @param {boolean} pull
  * @returns {Source}
  */
 function nodeSource(stream, pull) {
-  const { next } = iteratorSource(stream[Symbol.asyncIterator](), pull);
-  const source = fed(pull, UNKNOWN_SIZE, next, () => stream.destroy());
+  /** @type {unknown} */
+  let failure;
+  /** The readable half is over, well or not. */
+  let over = false;
+  /** Nobody wants the rest. */
+  let released = false;
+  let wake = ignore;
+  const onReadable = () => wake();
+  let listening = false;
+  const next = async () => {
+    if (!listening) stream.on("readable", onReadable);
+    listening = true;
+    for (;;) {
+      if (failure !== undefined) throw failure;
+      const chunk = stream.destroyed ? null : stream.read();
+      if (chunk !== null) return toBytes(chunk);
+      if (over) return undefined;
+      await new Promise((resolve) => { wake = () => resolve(undefined); });
+    }
+  };
+  const release = () => {
+    released = true;
+    stream.off("readable", onReadable);
+    if (!isOwnersToWrite(stream)) stream.destroy();
+    // Its owner may still answer; what comes is discarded, so that the end is seen.
+    else stream.resume();
+  };
+  const source = fed(pull, UNKNOWN_SIZE, next, release);
   // From now on, not only while it is read: an error without a listener would end the process.
-  source.watch = (onError) => finished(stream, { writable: false }, (error) => {
-    if (error) onError(error);
-  });
+  source.watch = (onError) => {
+    const forget = finished(stream, { writable: false }, (error) => {
+      over = true;
+      if (error) failure = error;
+      stream.off("readable", onReadable);
+      // Errors of the other half are its owner's to hear.
+      if (isOwnersToWrite(stream)) forget();
+      wake();
+      if (error && !released) onError(error);
+    });
+  };
   return source;
+}
+
+/**
+ * Whether a stream has a half that is written independently of the one that is read, and not finished.
+ *
+ * @param {any} stream
+ */
+function isOwnersToWrite(stream) {
+  if (typeof stream.write !== "function" || stream instanceof Transform || typeof stream._transform === "function") return false;
+  return !stream.destroyed && stream.writableFinished !== true;
 }
 
 /**
@@ -269,7 +316,9 @@ function webSource(stream, pull) {
   const reader = stream.getReader();
   const next = async () => {
     const { done, value } = await reader.read();
-    return done ? undefined : toBytes(value);
+    if (!done) return toBytes(value);
+    reader.releaseLock();
+    return undefined;
   };
   return fed(pull, UNKNOWN_SIZE, next, () => void reader.cancel().catch(ignore));
 }
