@@ -1,10 +1,9 @@
 // What can be streamed to a peer, and the feeding of the native side with it.
-import { resolve as resolvePath } from "node:path";
 import { Readable, Transform, finished } from "node:stream";
-import { fileURLToPath } from "node:url";
 import { types } from "node:util";
 import { onAbort } from "./abort.js";
 import { abortError, streamTimeout } from "./errors.js";
+import { pathBytes, readRange } from "./file-source.js";
 
 /** Bytes handed over in one call at most. */
 const PIECE = 256 * 1024;
@@ -16,7 +15,7 @@ const INITIAL_CREDIT = 1024 * 1024;
 const IN_MEMORY_MAX = 4 * 1024 * 1024;
 
 const UNKNOWN_SIZE = -1n;
-const TO_THE_END = 2n ** 64n - 1n;
+const NO_PATH = new Uint8Array(0);
 
 /** Who reads a source and where it is kept, as the native side numbers it. */
 const FED = 0;
@@ -32,7 +31,7 @@ const SPOOL = 3;
  * @property {bigint} size in bytes, -1 when it is not known
  * @property {bigint} start first byte of a file
  * @property {bigint} end one past the last byte of a file
- * @property {string} path of a file, which the native side reads by itself
+ * @property {Uint8Array} path of a file, which the native side reads by itself
  * @property {() => Uint8Array | undefined | Promise<Uint8Array | undefined>} next what comes next; undefined at the end
  * @property {() => void} release gives up a source that was not read to its end
  * @property {((onError: (error: unknown) => void) => void)} [watch] tells of an error when nobody reads
@@ -78,8 +77,7 @@ export function openSource(source, pull) {
  */
 export function openOrder(key, name, pull, { kind, size, start, end, path }) {
   const nameBytes = Buffer.from(name);
-  const pathBytes = Buffer.from(path);
-  const order = new Uint8Array(36 + nameBytes.length + pathBytes.length);
+  const order = new Uint8Array(36 + nameBytes.length + path.length);
   const { buffer } = order;
   new Uint32Array(buffer, 0, 1)[0] = key;
   order[4] = Number(pull);
@@ -88,7 +86,7 @@ export function openOrder(key, name, pull, { kind, size, start, end, path }) {
   new BigUint64Array(buffer, 16, 2).set([start, end]);
   new Uint32Array(buffer, 32, 1)[0] = nameBytes.length;
   order.set(nameBytes, 36);
-  order.set(pathBytes, 36 + nameBytes.length);
+  order.set(path, 36 + nameBytes.length);
   return order;
 }
 
@@ -347,19 +345,9 @@ function iteratorSource(iterator, pull) {
  * @param {{ path: unknown, start?: unknown, end?: unknown }} file
  * @returns {Source}
  */
-function fileSource(file) {
-  const { path, start, end } = file;
-  if (!(path instanceof URL) && (typeof path !== "string" || path === "" || path.includes("\0"))) {
-    throw new TypeError(`path must be a path or a file URL, not ${nameOf(path)}.`);
-  }
-  const first = start === undefined ? 0n : position("start", start);
-  const past = end === undefined || end === Infinity ? TO_THE_END : position("end", end) + 1n;
-  if (first >= past) throw new RangeError(`end must not be before start, which is ${first}.`);
-  return {
-    kind: FILE, size: UNKNOWN_SIZE, start: first, end: past,
-    path: path instanceof URL ? fileURLToPath(path) : resolvePath(path),
-    next: () => undefined, release: ignore,
-  };
+function fileSource({ path, start, end }) {
+  const bytes = pathBytes(path);
+  return { kind: FILE, size: UNKNOWN_SIZE, ...readRange(start, end), path: bytes, next: () => undefined, release: ignore };
 }
 
 /**
@@ -374,7 +362,7 @@ function fileSource(file) {
 function fed(pull, size, next, release) {
   const small = size !== UNKNOWN_SIZE && size <= IN_MEMORY_MAX;
   const kind = !pull ? FED : small ? MEMORY : SPOOL;
-  return { kind, size, start: 0n, end: 0n, path: "", next, release };
+  return { kind, size, start: 0n, end: 0n, path: NO_PATH, next, release };
 }
 
 /** @param {any} source */
@@ -394,19 +382,6 @@ function toBytes(chunk) {
   if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   if (types.isAnyArrayBuffer(chunk)) return new Uint8Array(chunk);
   throw new TypeError(`A chunk of a stream must be bytes or a string, not ${nameOf(chunk)}.`);
-}
-
-/**
- * @param {string} name
- * @param {unknown} value
- */
-function position(name, value) {
-  if (typeof value !== "number" && typeof value !== "bigint") {
-    throw new TypeError(`${name} must be a number or bigint, not ${nameOf(value)}.`);
-  }
-  const valid = typeof value === "bigint" ? value >= 0n && value < TO_THE_END : Number.isSafeInteger(value) && value >= 0;
-  if (!valid) throw new RangeError(`${name} must be a whole number of at least 0, not ${value}.`);
-  return BigInt(value);
 }
 
 /** @param {unknown} value */

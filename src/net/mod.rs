@@ -5,6 +5,7 @@
 
 mod answers;
 mod application;
+mod blocks;
 mod bridge;
 mod busy;
 mod commits;
@@ -16,12 +17,14 @@ mod handover;
 mod head;
 mod hooks;
 mod intake;
+mod ledger;
 mod listener;
 mod refusal;
 mod runtime;
 mod sends;
 mod server;
 mod sessions;
+mod source_file;
 mod sources;
 mod spool;
 mod tls;
@@ -35,6 +38,7 @@ pub use connect::{ClientTls, ClientTlsError, ConnectError, ConnectId, Stage, Tar
 pub use counters::{Counters, FIGURES, Figures};
 pub use handover::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest};
 pub use hooks::SharedHooks;
+pub use ledger::SpoolLimits;
 pub use listener::ListenOptions;
 pub use runtime::Runtime;
 pub use sends::{ORDER_HEADER, OrderLayout, Sends};
