@@ -102,6 +102,15 @@ for (const [what, disk] of Object.entries(DISKS)) {
   });
 }
 
+test("a source that turns out to be empty needs no temporary file", { skip: UNIX ? false : "there is no TMPDIR here" }, async (t) => {
+  const { child, peer } = await open(t, DISKS["no directory for temporary files"]);
+  child.command("stream", { kind: "empty", behaviour: "pull" });
+  const { txId, size } = await takeStart(peer);
+  assert.equal(size, 0n);
+  await takeFinish(peer, txId);
+  assert.equal((await child.report("settled empty")).code, "sent");
+});
+
 test("streams within what the disk takes are whole beside one that is not", { skip: UNIX ? false : "there is no ulimit here", timeout: 60_000 }, async (t) => {
   const { child, peer } = await open(t, DISKS["a disk that takes 8 MiB at most"]);
   for (const txId of [0, 1]) peer.sendTxStart({ txId, name: `unread ${txId}` });

@@ -1,7 +1,7 @@
 // What lies behind a path: `{ path }` takes what `fs.createReadStream` takes, and refuses what that refuses.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { constants, createReadStream, existsSync } from "node:fs";
+import { constants, createReadStream, existsSync, readdirSync } from "node:fs";
 import { mkdir, open, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -12,7 +12,7 @@ import {
   KIB, MIB, assertSameBytes, bytesOf, chunksOf, fetchRange, joinChunks, payload, receivePush, sendCancel, takeFinish, takeStart,
   tempDirectory, tempFile,
 } from "./support/streams.mjs";
-import { within } from "./support/wait.mjs";
+import { eventually, within } from "./support/wait.mjs";
 
 const BEHAVIOURS = ["push", "pull"];
 const UNIX = process.platform === "win32" ? "there are none here" : false;
@@ -39,6 +39,9 @@ async function fifo(t) {
   await promisify(execFile)("mkfifo", [path]);
   return path;
 }
+
+/** Open file descriptors, where the system tells. */
+const descriptors = () => (existsSync("/proc/self/fd") ? readdirSync("/proc/self/fd").length : 0);
 
 /** A FIFO's writer: opened beside a reader only, so that nothing here waits for one. */
 const openWriter = (path) => open(path, constants.O_RDWR);
@@ -118,6 +121,7 @@ test("an endless device cannot be offered for pulling: EFBIG once maxSpoolBytes 
 test("FIFOs that nobody writes into hold no thread, and are given up with their signal", { skip: UNIX }, async (t) => {
   const pair = await openPair(t);
   const path = await fifo(t);
+  const before = descriptors();
   const giveUp = new AbortController();
   // More of them than there are threads for slow work.
   const waiting = Array.from({ length: 600 }, (_, i) =>
@@ -128,6 +132,7 @@ test("FIFOs that nobody writes into hold no thread, and are given up with their 
   await within(sent, 5000, "Stream()");
   giveUp.abort();
   for (const one of waiting) assert.equal((await rejection(one)).code, "ABORT_ERR");
+  await eventually(() => descriptors() <= before);
   await assertAlive(pair);
 });
 

@@ -116,12 +116,14 @@ for (const [what, { code, end }] of Object.entries(ENDS)) {
     assert.equal(await within(textOf(client), 5000, "the answer"), "it failed");
   });
 
-  for (const [kind, make] of Object.entries({ "a Readable": () => openEnded([payload(1000)]), "a PassThrough": () => new PassThrough() })) {
+  for (const [kind, make] of Object.entries({ "a Readable": () => openEnded([payload(1000)]), "a PassThrough": () => new PassThrough(),
+    "a Duplex that cannot be written": () => new Duplex({ writable: false, read() {}, construct(callback) { this.push(payload(1000)); callback(); } }),
+  })) {
     test(`${what}: ${kind} is destroyed`, async (t) => {
       const pair = await openPair(t);
       const controller = new AbortController();
       const source = make();
-      source.write?.(payload(1000));
+      if (source instanceof PassThrough) source.write(payload(1000));
       const sent = pair.session.transaction.Stream(source, { signal: controller.signal });
       await pair.peer.next("TX_CHUNK");
       await end({ ...pair, controller });
@@ -265,6 +267,16 @@ for (const [what, make] of Object.entries(NO_BYTES)) {
     if (source instanceof Readable) await eventually(() => source.destroyed);
   });
 }
+
+test("an iterator that fails is not told to return, and one that gives no bytes is", async (t) => {
+  const { session } = await openPair(t);
+  for (const [next, returned] of [[() => { throw cause; }, 0], [() => ({ done: false, value: 5 }), 1]]) {
+    let returns = 0;
+    const iterator = { next, return: () => { returns++; return { done: true }; } };
+    await rejection(session.transaction.Stream({ [Symbol.asyncIterator]: () => iterator }));
+    assert.equal(returns, returned);
+  }
+});
 
 test("a Writable is no source", async (t) => {
   const { session } = await openPair(t);

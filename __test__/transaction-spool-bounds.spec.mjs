@@ -242,6 +242,16 @@ test("a stream that is always a little behind takes no more room than what is un
   await spooled(pair.session, 0);
 });
 
+test("a session has no more than 128 files at once: the newest stream is cancelled", { timeout: 60_000 }, async (t) => {
+  const pair = await openPair(t, { options: { maxTransactions: 200 } });
+  const data = Buffer.alloc(WINDOW + 1);
+  const streams = [];
+  for (let txId = 0; txId < 130; txId++) streams.push(await unread(pair, txId, data.length, { data }));
+  for (const stream of streams.slice(128)) await assertCancelled(pair.peer, stream);
+  for (const stream of streams.slice(0, 128)) await stream.whole();
+  assert.deepEqual(cancelled(pair.peer), [128, 129]);
+});
+
 test("a session that ends gives back what it had", async (t) => {
   const running = await startServer(t);
   const pair = await openSession(running);

@@ -302,7 +302,8 @@ function nodeSource(stream, pull) {
  */
 function isOwnersToWrite(stream) {
   if (typeof stream.write !== "function" || stream instanceof Transform || typeof stream._transform === "function") return false;
-  return !stream.destroyed && stream.writableFinished !== true;
+  const ending = stream.writableEnded === true && stream.writableFinished !== true;
+  return !stream.destroyed && (stream.writable === true || ending);
 }
 
 /**
@@ -327,11 +328,20 @@ function webSource(stream, pull) {
  * @returns {Source}
  */
 function iteratorSource(iterator, pull) {
+  /** It has failed by itself: as in a loop, it is not told that nobody goes on. */
+  let failed = false;
   const next = async () => {
-    const { done, value } = await iterator.next();
-    return done ? undefined : toBytes(await value);
+    let result;
+    try {
+      result = await iterator.next();
+    } catch (error) {
+      failed = true;
+      throw error;
+    }
+    return result.done ? undefined : toBytes(await result.value);
   };
   const release = async () => {
+    if (failed) return;
     try {
       await iterator.return?.();
     } catch {

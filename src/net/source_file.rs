@@ -102,27 +102,27 @@ fn options() -> OpenOptions {
 
 /// Reads what has no size, one piece at a time.
 pub(super) struct Flow {
-    file: Arc<DiskFile>,
-    #[cfg(unix)]
-    receiver: Option<Rc<tokio::net::unix::pipe::Receiver>>,
-    #[cfg(unix)]
-    waits: Option<unix::Wait>,
+    input: Input,
     /// Bytes that may still come.
     left: u64,
     reading: bool,
 }
 
+enum Input {
+    /// What never has to be waited for.
+    File(Arc<DiskFile>),
+    /// A pipe or a terminal, and who waits for it.
+    #[cfg(unix)]
+    Pipe(Rc<pipe::Receiver>, Option<pipe::Wait>),
+}
+
 impl Flow {
     pub(super) fn new(file: Arc<DiskFile>, left: u64) -> Self {
-        Flow {
-            #[cfg(unix)]
-            receiver: unix::receiver(&file),
-            #[cfg(unix)]
-            waits: None,
-            file,
-            left,
-            reading: false,
+        #[cfg(unix)]
+        if let Some(receiver) = pipe::receiver(&file) {
+            return Flow { input: Input::Pipe(receiver, None), left, reading: false };
         }
+        Flow { input: Input::File(file), left, reading: false }
     }
 
     pub(super) fn is_reading(&self) -> bool {
@@ -144,24 +144,25 @@ impl Flow {
     pub(super) fn read(&mut self, mailbox: Rc<Mailbox>, key: TxKey, max: usize) {
         self.reading = true;
         let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
-        #[cfg(unix)]
-        if let Some(receiver) = &self.receiver {
-            self.waits = Some(unix::read(receiver.clone(), mailbox, key, len));
-            return;
+        match &mut self.input {
+            Input::File(file) => {
+                let file = file.clone();
+                disk::run(mailbox, move || Order::Source(SourceReport::Flowed { key, result: file.read_next(len) }));
+            }
+            #[cfg(unix)]
+            Input::Pipe(receiver, wait) => *wait = Some(pipe::read(receiver.clone(), mailbox, key, len)),
         }
-        let file = self.file.clone();
-        disk::run(mailbox, move || Order::Source(SourceReport::Flowed { key, result: file.read_next(len) }));
     }
 }
 
 /// Pipes and terminals: they are read once they have something, so that no thread waits for it.
 #[cfg(unix)]
-mod unix {
+mod pipe {
     use std::io;
     use std::rc::Rc;
 
     use bytes::Bytes;
-    use tokio::net::unix::pipe::Receiver;
+    pub(super) use tokio::net::unix::pipe::Receiver;
     use tokio::task::AbortHandle;
 
     use super::{DiskFile, Mailbox, Order, SourceReport, TxKey};
@@ -169,7 +170,7 @@ mod unix {
     /// Bytes that a pipe holds.
     const PIPE: usize = 64 << 10;
 
-    /// `None` for what never has to be waited for.
+    /// `None` for what cannot be waited for.
     pub(super) fn receiver(file: &DiskFile) -> Option<Rc<Receiver>> {
         Receiver::from_file_unchecked(file.duplicate().ok()?).ok().map(Rc::new)
     }

@@ -84,6 +84,9 @@ impl Driver {
     /// Tells of the streams that had to be given up. False when there are none.
     pub(super) fn give_up_streams(&mut self, now: Instant) -> bool {
         let cancelled = self.spools.as_mut().map_or_else(Vec::new, |spools| spools.take_cancelled());
+        if self.reported_closed && self.lingering.is_none() {
+            return false;
+        }
         for &key in &cancelled {
             let ended = TxEvent::Ended { key, outcome: TxEnd::Overflow, expected: None, received: 0 };
             self.server.app.event(self.slot, Event::Transaction(ended));
