@@ -378,7 +378,7 @@ function fed(pull, size, next, release) {
 /** @param {any} source */
 function isNodeStream(source) {
   return source instanceof Readable
-    || (typeof source.pipe === "function" && typeof source.on === "function"
+    || (typeof source.pipe === "function" && typeof source.on === "function" && typeof source.read === "function"
       && typeof source.destroy === "function" && typeof source[Symbol.asyncIterator] === "function");
 }
 

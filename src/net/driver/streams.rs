@@ -43,7 +43,7 @@ impl Driver {
             }
             app.event(slot, Event::Transaction(event));
         });
-        app.commit();
+        self.commit_streams();
         if let Some(key) = failed {
             let refuse = TxCommand::Refuse { key };
             self.session.handle(Input::Command(Command::Transaction(refuse)), now);
@@ -61,7 +61,7 @@ impl Driver {
                         }
                         app.event(slot, Event::Transaction(event));
                     });
-                    app.commit();
+                    self.commit_streams();
                 }
                 TxCommand::Refuse { key } => spools.forget(key),
                 _ => {}
@@ -98,6 +98,12 @@ impl Driver {
         !cancelled.is_empty()
     }
 
+    /// Passes on what happened to streams: who hears of it finds the figures as they are now.
+    fn commit_streams(&self) {
+        self.counters.set_spooled(self.spooled_bytes());
+        self.server.app.commit();
+    }
+
     /// Bytes of temporary files.
     #[inline]
     pub(super) fn spooled_bytes(&self) -> u64 {
@@ -129,7 +135,7 @@ impl Driver {
             }
             Some(Notice::Failed { key, error }) => app.source_failed(self.slot, key, &error),
         }
-        app.commit();
+        self.commit_streams();
     }
 
     /// Keeps back what its reader is not ready for.

@@ -22,8 +22,7 @@ impl Sources {
             State::Spooling { waiting, collected, .. } => {
                 *collected += data.len() as u64;
                 if *collected > self.max_spool {
-                    let text =
-                        format!("the source has more than {} bytes, the limit of its spool file", self.max_spool);
+                    let text = format!("the source has more than {} bytes, the limit of maxSpoolBytes", self.max_spool);
                     self.forget(key);
                     return Some(Notice::Failed { key, error: io::Error::new(io::ErrorKind::FileTooLarge, text) });
                 }
@@ -31,7 +30,7 @@ impl Sources {
                 let charge = entry.charge.get_or_insert_with(|| Charge::for_source(ledger.clone(), sum.clone()));
                 charge.set(*collected);
                 if ledger.is_exceeded() {
-                    let text = "the temporary files of this server have reached their limit, maxSpoolTotalBytes";
+                    let text = "the temporary files of this server have reached the limit of maxSpoolTotalBytes";
                     self.forget(key);
                     return Some(Notice::Failed { key, error: io::Error::new(io::ErrorKind::QuotaExceeded, text) });
                 }
