@@ -16,7 +16,7 @@ const cancelled = (peer) => peer.of("TX_CANCEL").map(({ txId }) => txId);
 async function unread({ session, peer }, txId, size, { asked = true, data = payload(size, txId + 1) } = {}) {
   const name = `unread ${txId}`;
   const waiting = asked ? session.transaction.WaitForStream(name) : undefined;
-  await peer.acked(peer.sendTxStart({ txId, name }));
+  await peer.acked(peer.sendTxStart({ txId, name }), 20_000);
   let sent = 0;
   const more = async (bytes) => {
     await sendChunks(peer, txId, data.subarray(sent, sent + bytes), { at: sent });
@@ -27,7 +27,7 @@ async function unread({ session, peer }, txId, size, { asked = true, data = payl
   await more(size);
   const whole = async (stream = readable) => {
     const finish = sendFinish(peer, txId);
-    await peer.acked(finish);
+    await peer.acked(finish, 20_000);
     assertSameBytes(await readAll(stream), data.subarray(0, sent), name);
   };
   return { txId, name, readable, more, whole };
@@ -70,7 +70,7 @@ test("a stream that has come whole stays, when an unfinished one can go", async 
   const pair = await openPair(t, { options: { maxSpoolBytes: 6 * MIB } });
   const unfinished = await unread(pair, 0, 3 * MIB, { data: payload(8 * MIB) });
   const finished = await unread(pair, 1, 4 * MIB);
-  await pair.peer.acked(sendFinish(pair.peer, 1));
+  await pair.peer.acked(sendFinish(pair.peer, 1), 20_000);
   await unfinished.more(3 * MIB);
   await assertCancelled(pair.peer, unfinished);
   assertSameBytes(await readAll(finished.readable), payload(4 * MIB, 2));
@@ -121,7 +121,7 @@ test("small streams that nobody asks for keep no more than that, finished or not
   // Those that come whole within the first 1 MiB are with the application.
   for (let txId = 0; txId < 10; txId++) {
     streams.push(await unread(pair, txId, MIB / 2, { asked: false }));
-    await pair.peer.acked(sendFinish(pair.peer, txId));
+    await pair.peer.acked(sendFinish(pair.peer, txId), 20_000);
   }
   const large = await unread(pair, 10, 62 * MIB, { asked: false });
   await takeCancel(pair.peer, large.txId, 20_000);
@@ -151,7 +151,7 @@ test("streams whose session is over count for the server until they are read", a
   const { server } = running;
   const gone = await openSession(running);
   const left = await unread(gone, 0, 5 * MIB);
-  await gone.peer.acked(sendFinish(gone.peer, 0));
+  await gone.peer.acked(sendFinish(gone.peer, 0), 20_000);
   await spooled(server, 5 * MIB - WINDOW);
   const closed = once(gone.session, "closed");
   gone.peer.terminate();
@@ -235,7 +235,7 @@ test("a stream that is always a little behind takes no more room than what is un
     await stream.more(MIB);
     most = Math.max(most, pair.session.stats().bytesSpooled);
   }
-  await pair.peer.acked(sendFinish(pair.peer, 0));
+  await pair.peer.acked(sendFinish(pair.peer, 0), 20_000);
   for await (const part of stream.readable) parts.push(part);
   assertSameBytes(Buffer.concat(parts), payload((4 + rounds) * MIB));
   assert.ok(most <= 10 * MIB, `${most} bytes for 4 MiB unread`);
