@@ -131,12 +131,24 @@ export interface ICAMPWebsocketServerOptions {
      */
     maxTransactions?: number | undefined;
     /**
-     * Bytes of one incoming transaction that may have arrived and not been read, at least 1;
-     * `Infinity` for no bound. Default 1 GiB. Up to 1 MiB of them lie in memory, the others in a temporary
-     * file, unless its reader goes on reading: then the client is slowed down instead. Beyond it the transaction is cancelled and its stream ends with
-     * `ERR_CAMP_STREAM_OVERFLOW`.
+     * Bytes of a session's incoming transactions, all together, that may wait in temporary files, at least 1;
+     * `Infinity` for no bound. Default 1 GiB. Up to 1 MiB of each unread transaction lies in memory, what is more in
+     * a temporary file, unless its reader goes on reading: then the client is slowed down instead. Of transactions
+     * that nobody has asked for a session keeps at most 64 MiB, in memory and in files. Beyond a bound the newest
+     * transaction is cancelled, first among those that have not come whole; its stream ends with
+     * `ERR_CAMP_STREAM_OVERFLOW`. Nor does a session have more than 128 such files at once, a server more than 2048 or a quarter of
+     * the descriptors that the process may have.
+     *
+     * It also bounds what is collected of each source that is offered for pulling through a temporary file.
      */
     maxSpoolBytes?: number | undefined;
+    /**
+     * Bytes that may lie in temporary files for all sessions of this server together, at least 1; `Infinity` for no
+     * bound. Default 4 GiB. Beyond it the newest incoming transaction of the server is cancelled, as with
+     * `maxSpoolBytes`; a source that is being collected beyond it is refused with `ERR_CAMP_STREAM_OVERFLOW`. The
+     * files are in the system's temporary directory (`TMPDIR`), which on some systems is memory.
+     */
+    maxSpoolTotalBytes?: number | undefined;
     /**
      * Microseconds for which the I/O thread and the JavaScript thread go on looking for work after
      * the last before they sleep, 0 to 10000. Default 0: they sleep at once. Waking a thread takes
@@ -386,6 +398,8 @@ export interface CommonStats {
     bytesQueued: number;
     /** Frames waiting behind the high watermark, now. */
     framesQueued: number;
+    /** Bytes that temporary files of streams take up, now; a server counts sessions that are over and still read, too. */
+    bytesSpooled: number;
 }
 
 /** What {@link CAMPServerWebsocketSession.stats} gives. */
@@ -577,23 +591,27 @@ export interface CAMPTransaction extends TypedEmitter<CAMPTransactionEvents> {
      * Streams a source to the peer, no faster than the socket takes it: what is read ahead stays
      * below 4 MiB. Resolves when the transaction is over: the peer has acknowledged TX_FINISH.
      *
-     * The size is announced for bytes, a Blob and `{ path }`; other sources push an unknown size. For
-     * pulling, bytes and Blobs up to 4 MiB are kept in memory, `{ path }` is read where it lies,
-     * and everything else is first written to a temporary file.
+     * The size is announced for bytes, a Blob and a file with a size; other sources push an unknown size. For
+     * pulling, bytes and Blobs up to 4 MiB are kept in memory, a file with a size is read where it lies,
+     * and everything else is first written to a temporary file, within `maxSpoolBytes` and `maxSpoolTotalBytes`.
      *
      * Rejects with what the source failed with (for `{ path }` an `Error` whose `code` is for
      * instance `ENOENT`); with an `AbortError` where the signal said so; with a `TypeError` or `RangeError` for bad
      * arguments, and with a `TypeError` for a chunk that is neither bytes nor a string; with a
-     * {@link CAMPError}: `ERR_CAMP_CANCELLED` when the peer cancels, `ERR_CAMP_SESSION_CLOSED`, `ERR_CAMP_TIMEOUT`,
+     * {@link CAMPError}: `ERR_CAMP_CANCELLED` when the peer cancels, `ERR_CAMP_STREAM_OVERFLOW`, `ERR_CAMP_SESSION_CLOSED`, `ERR_CAMP_TIMEOUT`,
      * `ERR_CAMP_ACK_TIMEOUT`, `ERR_CAMP_UNSUPPORTED`. Whatever ends it early, the source is
-     * released: a stream is destroyed, an iterator is returned, a reader is cancelled.
+     * released: a stream is destroyed, an iterator is returned, a reader is cancelled. What a Duplex has still to
+     * write is its owner's: one that was read to its end is left as it is, and one that was not is not destroyed
+     * either, unless it is a Transform; what it still gives is discarded.
      */
     Stream(source: StreamSource, options?: StreamOptions): Promise<void>;
     /**
      * The next stream of that name from the peer. Streams come in order of arrival; several
      * who wait for one name are served in the order they asked. A stream that nobody has asked
      * for is kept for 10 seconds, then cancelled; so are streams beyond 1024 kept at once in a
-     * session, or arriving while 16 MiB of kept ones lie in memory.
+     * session, or arriving while 16 MiB of kept ones lie in memory, and the newest while they have more than 64 MiB
+     * in memory and in files. Who asks for one that was cancelled because of that, or because it could not be
+     * stored, gets it all the same: it ends with `ERR_CAMP_STREAM_OVERFLOW` or `ERR_CAMP_SPOOL_FAILED`.
      *
      * Rejects with a {@link CAMPError}: `ERR_CAMP_TIMEOUT` (`Timeout elapsed!`),
      * `ERR_CAMP_SESSION_CLOSED`; with an `AbortError` where the signal said so; with a `TypeError` or `RangeError`
@@ -643,17 +661,23 @@ export type StreamSource =
     | StreamFile;
 
 /**
- * A regular file, or a part of one. It is read natively, not through JavaScript. A directory is refused
- * with `EISDIR`, a FIFO, a socket or a device with `EINVAL`. One that is shortened while it is sent ends the
- * stream with `ERR_CAMP_SOURCE_TRUNCATED`; one that grows is sent at its first size.
+ * A file, or a part of one: whatever `fs.createReadStream` reads. It is read natively, not through JavaScript. Its
+ * size is announced, and a file over 64 KiB that is shortened while it is sent ends the stream with
+ * `ERR_CAMP_SOURCE_TRUNCATED`; one that grows is sent at its first size. A FIFO, a terminal, a device or a file that
+ * the system makes up as it is read (in `/proc`, say) may have no size: it is sent to its end, or without end until
+ * somebody cancels. A FIFO that nobody writes into is waited for, and holds no thread meanwhile.
+ *
+ * Errors have the system's code, such as `ENOENT`, `EISDIR`, `EACCES`, `ENXIO` (a socket), `ENAMETOOLONG`. What
+ * `fs.createReadStream` refuses at once is refused with the same code: `ERR_INVALID_ARG_TYPE`,
+ * `ERR_INVALID_ARG_VALUE` (a null byte in the path), `ERR_OUT_OF_RANGE`.
  */
 export interface StreamFile {
-    /** Where it is: a path, or a `file:` URL. */
-    path: string | URL;
-    /** Its first byte to be sent, at least 0. Default 0. */
+    /** Where it is: a path, its bytes, or a `file:` URL. Not empty. */
+    path: string | Uint8Array | URL;
+    /** Its first byte to be sent, at least 0. Default 0. Behind the file's end there is nothing, which is no error. */
     start?: number | bigint | undefined;
-    /** Its last byte to be sent, *inclusive*, not before `start`. Default: to the end of the file. */
-    end?: number | bigint | undefined;
+    /** Its last byte to be sent, *inclusive*, not before `start`. Default: to the end of the file, as for `Infinity`. */
+    end?: number | bigint | null | undefined;
 }
 
 /** Options of {@link CAMPTransaction.Stream}. */
@@ -740,7 +764,8 @@ export class CAMPReadable extends Readable {
  * - `ERR_CAMP_CANCELLED`: the transaction was cancelled by the peer, or is over
  * - `ERR_CAMP_SIZE_MISMATCH`: the size that a transaction announced is not what its source gave, or what arrived
  * - `ERR_CAMP_SOURCE_TRUNCATED`: a file was shortened while it was sent
- * - `ERR_CAMP_STREAM_OVERFLOW`: more than `maxSpoolBytes` of a stream have arrived unread
+ * - `ERR_CAMP_STREAM_OVERFLOW`: more of streams waits than `maxSpoolBytes`, `maxSpoolTotalBytes` or the 64 MiB for
+ *   those that nobody has asked for
  * - `ERR_CAMP_SPOOL_FAILED`: what had arrived of a stream could not be kept on disk
  * - `ERR_CAMP_UNSUPPORTED`: the peer does not take part in transactions (protocol: feature bit 0)
  */

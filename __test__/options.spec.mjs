@@ -13,6 +13,8 @@ const BAD = [
   ["maxHeaderBytes", [-1, NaN, "x", {}]],
   ["maxInboundBytes", [-1, NaN, "x", {}]],
   ["maxUnacknowledged", [0, -1, NaN, "x", {}]],
+  ["maxSpoolBytes", [0, -1, 1.5, NaN, "x", {}]],
+  ["maxSpoolTotalBytes", [0, -1, 1.5, NaN, "x", {}]],
   ["host", [5, {}, true]],
   ["backpressure", ["optimize_everything", "", 5, true]],
   ["ssl", ["pem", 5, true]],

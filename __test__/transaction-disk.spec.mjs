@@ -1,6 +1,8 @@
 // A disk that takes nothing, or no more: what needs it fails with a code, everything else goes on.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Child } from "./support/child.mjs";
 import { Peer } from "./support/peer.mjs";
@@ -12,6 +14,10 @@ import {
 import { eventually, within } from "./support/wait.mjs";
 
 const UNIX = process.platform !== "win32";
+
+/** Runs a command with a temporary directory of 8 MiB, where the system lets everybody mount one for himself. */
+const SMALL_DISK = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=8m none "$0" && TMPDIR="$0" exec "$@"'];
+const mayMount = UNIX && spawnSync(SMALL_DISK[0], [...SMALL_DISK.slice(1), tmpdir(), "true"]).status === 0;
 const DATA = payload(3 * MIB, 5);
 
 /** How a server comes to a disk that fails, with the code its own streams are rejected with. */
@@ -23,6 +29,11 @@ const DISKS = {
   "a file where the directory for temporary files should be": {
     code: "ENOTDIR",
     start: async (t) => ({ env: { TMPDIR: await tempFile(t, "not a directory") } }),
+  },
+  "a full disk": {
+    code: "ENOSPC",
+    skip: mayMount ? false : "no disk can be mounted here",
+    start: async (t) => ({ launcher: [...SMALL_DISK, await tempDirectory(t)] }),
   },
   // 8192 blocks of 512 bytes, 4 MiB, or of 1024; Node ignores SIGXFSZ, so that the write fails instead.
   "a disk that takes 8 MiB at most": {
@@ -59,7 +70,7 @@ async function assertGoesOn({ child, peer }, round) {
 }
 
 for (const [what, disk] of Object.entries(DISKS)) {
-  const skip = UNIX ? false : "neither TMPDIR nor ulimit are known here";
+  const skip = UNIX ? (disk.skip ?? false) : "neither TMPDIR nor ulimit are known here";
 
   test(`${what}: a source that has to be spooled is rejected with ${disk.code}, the session goes on`, { skip, timeout: 60_000 }, async (t) => {
     const pair = await open(t, disk);
@@ -101,6 +112,15 @@ for (const [what, disk] of Object.entries(DISKS)) {
     }
   });
 }
+
+test("a source that turns out to be empty needs no temporary file", { skip: UNIX ? false : "there is no TMPDIR here" }, async (t) => {
+  const { child, peer } = await open(t, DISKS["no directory for temporary files"]);
+  child.command("stream", { kind: "empty", behaviour: "pull" });
+  const { txId, size } = await takeStart(peer);
+  assert.equal(size, 0n);
+  await takeFinish(peer, txId);
+  assert.equal((await child.report("settled empty")).code, "sent");
+});
 
 test("streams within what the disk takes are whole beside one that is not", { skip: UNIX ? false : "there is no ulimit here", timeout: 60_000 }, async (t) => {
   const { child, peer } = await open(t, DISKS["a disk that takes 8 MiB at most"]);

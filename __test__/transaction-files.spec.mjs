@@ -1,10 +1,8 @@
 // What may happen to a file while it is a source, and what is no file that can be sent.
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { appendFile, chmod, rm, truncate } from "node:fs/promises";
+import { appendFile, chmod, rm, symlink, truncate } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { openPair, rejection } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
 import {
@@ -86,15 +84,6 @@ const NO_FILES = {
     },
     code: "EACCES",
   },
-  "a FIFO": {
-    skip: UNIX ? false : "there are none here",
-    make: async (t) => {
-      const path = join(await tempDirectory(t), "fifo");
-      await promisify(execFile)("mkfifo", [path]);
-      return path;
-    },
-    code: "EINVAL",
-  },
   "a socket": {
     skip: UNIX ? false : "they have no path here",
     make: async (t) => {
@@ -104,9 +93,19 @@ const NO_FILES = {
       t.after(() => server.close());
       return path;
     },
-    code: "EINVAL",
+    code: "ENXIO",
   },
-  "a device": { skip: UNIX ? false : "there are none here", make: async () => "/dev/zero", code: "EINVAL" },
+  "a name that is too long": { make: async (t) => join(await tempDirectory(t), "x".repeat(300)), code: UNIX ? "ENAMETOOLONG" : "ENOENT" },
+  "a file as a directory": { make: async (t) => join(await tempFile(t, "x"), "below"), code: UNIX ? "ENOTDIR" : "ENOENT" },
+  "a link to itself": {
+    skip: UNIX ? false : "links need a privilege here",
+    make: async (t) => {
+      const path = join(await tempDirectory(t), "loop");
+      await symlink(path, path);
+      return path;
+    },
+    code: "ELOOP",
+  },
 };
 
 for (const [what, { make, code, skip = false }] of Object.entries(NO_FILES)) {

@@ -11,6 +11,9 @@ const KEPT_MS = 10000;
 const KEPT_MAX = 1024;
 const KEPT_BYTES_MAX = 16 * 1024 * 1024;
 
+/** Why a stream that nobody had asked for has ended, where whoever asks for it is to learn that. */
+const OWN_FAULTS = ["ERR_CAMP_STREAM_OVERFLOW", "ERR_CAMP_SPOOL_FAILED"];
+
 /**
  * @typedef {{ name: string, readable: CAMPReadable, timer: NodeJS.Timeout }} Kept
  * @typedef {{ name: string, take: (readable: CAMPReadable) => void, giveUp: (reason: unknown) => void }} Waiter
@@ -24,6 +27,12 @@ export class Arrivals {
   #waiters = new Queues();
   /** @type {Error | undefined} */
   #ended;
+  #onLeave;
+
+  /** @param {(readable: CAMPReadable) => void} onLeave called once for each stream: it is somebody's, or nobody's for good */
+  constructor(onLeave) {
+    this.#onLeave = onLeave;
+  }
 
   /**
    * @param {string} name
@@ -31,13 +40,18 @@ export class Arrivals {
    */
   offer(name, readable) {
     const waiter = this.#waiters.first(name);
-    if (waiter !== undefined) return waiter.take(readable);
+    if (waiter !== undefined) {
+      this.#onLeave(readable);
+      return waiter.take(readable);
+    }
     if (this.#isFull()) {
+      this.#onLeave(readable);
       readable.destroy();
       return;
     }
     const giveUp = () => {
       this.#kept.remove(kept);
+      this.#onLeave(readable);
       readable.destroy();
     };
     /** @type {Kept} */
@@ -55,8 +69,10 @@ export class Arrivals {
     for (let kept = this.#kept.first(name); kept !== undefined; kept = this.#kept.first(name)) {
       clearTimeout(kept.timer);
       this.#kept.remove(kept);
-      // One that was cancelled before anybody asked is not worth having.
-      if (!kept.readable._hasFailed) return Promise.resolve(kept.readable);
+      this.#onLeave(kept.readable);
+      // One that its sender cancelled before anybody asked is not worth having.
+      const { _hasFailed, _failureCode } = kept.readable;
+      if (!_hasFailed || OWN_FAULTS.includes(_failureCode)) return Promise.resolve(kept.readable);
     }
     if (this.#ended !== undefined) return rejected(this.#ended);
     /** @type {Promise<CAMPReadable>} */

@@ -62,7 +62,7 @@ export function incomingError(outcome, sid, txId, expected, received) {
     case 1: return new CAMPError("ERR_CAMP_CANCELLED", `${transaction} was cancelled by the peer.`);
     case 2: return new CAMPError("ERR_CAMP_SIZE_MISMATCH", `${transaction} was to have ${expected} bytes, and ended after ${received}.`);
     case 3: return sessionClosed(sid);
-    case 4: return new CAMPError("ERR_CAMP_STREAM_OVERFLOW", `More of it has arrived than is kept for its reader. ${transaction} was cancelled.`);
+    case 4: return new CAMPError("ERR_CAMP_STREAM_OVERFLOW", `More of streams waits than maxSpoolBytes, maxSpoolTotalBytes or 64 MiB that nobody has asked for. ${transaction} was cancelled.`);
     default: return new CAMPError("ERR_CAMP_SPOOL_FAILED", `What has arrived could not be kept on disk. ${transaction} was cancelled.`);
   }
 }

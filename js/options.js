@@ -61,6 +61,7 @@ export function readOptions(options = {}) {
     maxUnacknowledged: size("maxUnacknowledged", options.maxUnacknowledged, 8192, 1),
     maxTransactions: size("maxTransactions", options.maxTransactions, 64, 0),
     maxSpoolBytes: size("maxSpoolBytes", options.maxSpoolBytes, GIB, 1),
+    maxSpoolTotalBytes: size("maxSpoolTotalBytes", options.maxSpoolTotalBytes, 4 * GIB, 1),
     busyPollUs: integer("busyPollUs", options.busyPollUs, 0, 0, 10_000),
     highWaterMark: queue.highWaterMark,
     lowWaterMark: queue.lowWaterMark,

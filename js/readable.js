@@ -156,6 +156,11 @@ export class CAMPReadable extends Readable {
     return this.#failure !== undefined || this.destroyed;
   }
 
+  /** @internal The code of that error. */
+  get _failureCode() {
+    return /** @type {NodeJS.ErrnoException | undefined} */ (this.#failure)?.code ?? "";
+  }
+
   /** @internal Bytes that lie here and in Node's buffer. */
   get _held() {
     return this.#queued + this.readableLength;

@@ -1,10 +1,9 @@
 // What can be streamed to a peer, and the feeding of the native side with it.
-import { resolve as resolvePath } from "node:path";
-import { Readable, finished } from "node:stream";
-import { fileURLToPath } from "node:url";
+import { Readable, Transform, finished } from "node:stream";
 import { types } from "node:util";
 import { onAbort } from "./abort.js";
 import { abortError, streamTimeout } from "./errors.js";
+import { pathBytes, readRange } from "./file-source.js";
 
 /** Bytes handed over in one call at most. */
 const PIECE = 256 * 1024;
@@ -16,7 +15,7 @@ const INITIAL_CREDIT = 1024 * 1024;
 const IN_MEMORY_MAX = 4 * 1024 * 1024;
 
 const UNKNOWN_SIZE = -1n;
-const TO_THE_END = 2n ** 64n - 1n;
+const NO_PATH = new Uint8Array(0);
 
 /** Who reads a source and where it is kept, as the native side numbers it. */
 const FED = 0;
@@ -32,7 +31,7 @@ const SPOOL = 3;
  * @property {bigint} size in bytes, -1 when it is not known
  * @property {bigint} start first byte of a file
  * @property {bigint} end one past the last byte of a file
- * @property {string} path of a file, which the native side reads by itself
+ * @property {Uint8Array} path of a file, which the native side reads by itself
  * @property {() => Uint8Array | undefined | Promise<Uint8Array | undefined>} next what comes next; undefined at the end
  * @property {() => void} release gives up a source that was not read to its end
  * @property {((onError: (error: unknown) => void) => void)} [watch] tells of an error when nobody reads
@@ -78,8 +77,7 @@ export function openSource(source, pull) {
  */
 export function openOrder(key, name, pull, { kind, size, start, end, path }) {
   const nameBytes = Buffer.from(name);
-  const pathBytes = Buffer.from(path);
-  const order = new Uint8Array(36 + nameBytes.length + pathBytes.length);
+  const order = new Uint8Array(36 + nameBytes.length + path.length);
   const { buffer } = order;
   new Uint32Array(buffer, 0, 1)[0] = key;
   order[4] = Number(pull);
@@ -88,7 +86,7 @@ export function openOrder(key, name, pull, { kind, size, start, end, path }) {
   new BigUint64Array(buffer, 16, 2).set([start, end]);
   new Uint32Array(buffer, 32, 1)[0] = nameBytes.length;
   order.set(nameBytes, 36);
-  order.set(pathBytes, 36 + nameBytes.length);
+  order.set(path, 36 + nameBytes.length);
   return order;
 }
 
@@ -246,18 +244,66 @@ function blobSource(blob, pull) {
 }
 
 /**
+ * Its readable half is read to the end, and no more is done to it: what a Duplex has still to write is its
+ * owner's. Not by the iterator of a stream, which destroys both halves.
+ *
  * @param {Readable} stream
  * @param {boolean} pull
  * @returns {Source}
  */
 function nodeSource(stream, pull) {
-  const { next } = iteratorSource(stream[Symbol.asyncIterator](), pull);
-  const source = fed(pull, UNKNOWN_SIZE, next, () => stream.destroy());
+  /** @type {unknown} */
+  let failure;
+  /** The readable half is over, well or not. */
+  let over = false;
+  /** Nobody wants the rest. */
+  let released = false;
+  let wake = ignore;
+  const onReadable = () => wake();
+  let listening = false;
+  const next = async () => {
+    if (!listening) stream.on("readable", onReadable);
+    listening = true;
+    for (;;) {
+      if (failure !== undefined) throw failure;
+      const chunk = stream.destroyed ? null : stream.read();
+      if (chunk !== null) return toBytes(chunk);
+      if (over) return undefined;
+      await new Promise((resolve) => { wake = () => resolve(undefined); });
+    }
+  };
+  const release = () => {
+    released = true;
+    stream.off("readable", onReadable);
+    if (!isOwnersToWrite(stream)) stream.destroy();
+    // Its owner may still answer; what comes is discarded, so that the end is seen.
+    else stream.resume();
+  };
+  const source = fed(pull, UNKNOWN_SIZE, next, release);
   // From now on, not only while it is read: an error without a listener would end the process.
-  source.watch = (onError) => finished(stream, { writable: false }, (error) => {
-    if (error) onError(error);
-  });
+  source.watch = (onError) => {
+    const forget = finished(stream, { writable: false }, (error) => {
+      over = true;
+      if (error) failure = error;
+      stream.off("readable", onReadable);
+      // Errors of the other half are its owner's to hear.
+      if (isOwnersToWrite(stream)) forget();
+      wake();
+      if (error && !released) onError(error);
+    });
+  };
   return source;
+}
+
+/**
+ * Whether a stream has a half that is written independently of the one that is read, and not finished.
+ *
+ * @param {any} stream
+ */
+function isOwnersToWrite(stream) {
+  if (typeof stream.write !== "function" || stream instanceof Transform || typeof stream._transform === "function") return false;
+  const ending = stream.writableEnded === true && stream.writableFinished !== true;
+  return !stream.destroyed && (stream.writable === true || ending);
 }
 
 /**
@@ -269,7 +315,9 @@ function webSource(stream, pull) {
   const reader = stream.getReader();
   const next = async () => {
     const { done, value } = await reader.read();
-    return done ? undefined : toBytes(value);
+    if (!done) return toBytes(value);
+    reader.releaseLock();
+    return undefined;
   };
   return fed(pull, UNKNOWN_SIZE, next, () => void reader.cancel().catch(ignore));
 }
@@ -280,11 +328,20 @@ function webSource(stream, pull) {
  * @returns {Source}
  */
 function iteratorSource(iterator, pull) {
+  /** It has failed by itself: as in a loop, it is not told that nobody goes on. */
+  let failed = false;
   const next = async () => {
-    const { done, value } = await iterator.next();
-    return done ? undefined : toBytes(await value);
+    let result;
+    try {
+      result = await iterator.next();
+    } catch (error) {
+      failed = true;
+      throw error;
+    }
+    return result.done ? undefined : toBytes(await result.value);
   };
   const release = async () => {
+    if (failed) return;
     try {
       await iterator.return?.();
     } catch {
@@ -298,19 +355,9 @@ function iteratorSource(iterator, pull) {
  * @param {{ path: unknown, start?: unknown, end?: unknown }} file
  * @returns {Source}
  */
-function fileSource(file) {
-  const { path, start, end } = file;
-  if (!(path instanceof URL) && (typeof path !== "string" || path === "" || path.includes("\0"))) {
-    throw new TypeError(`path must be a path or a file URL, not ${nameOf(path)}.`);
-  }
-  const first = start === undefined ? 0n : position("start", start);
-  const past = end === undefined || end === Infinity ? TO_THE_END : position("end", end) + 1n;
-  if (first >= past) throw new RangeError(`end must not be before start, which is ${first}.`);
-  return {
-    kind: FILE, size: UNKNOWN_SIZE, start: first, end: past,
-    path: path instanceof URL ? fileURLToPath(path) : resolvePath(path),
-    next: () => undefined, release: ignore,
-  };
+function fileSource({ path, start, end }) {
+  const bytes = pathBytes(path);
+  return { kind: FILE, size: UNKNOWN_SIZE, ...readRange(start, end), path: bytes, next: () => undefined, release: ignore };
 }
 
 /**
@@ -325,13 +372,13 @@ function fileSource(file) {
 function fed(pull, size, next, release) {
   const small = size !== UNKNOWN_SIZE && size <= IN_MEMORY_MAX;
   const kind = !pull ? FED : small ? MEMORY : SPOOL;
-  return { kind, size, start: 0n, end: 0n, path: "", next, release };
+  return { kind, size, start: 0n, end: 0n, path: NO_PATH, next, release };
 }
 
 /** @param {any} source */
 function isNodeStream(source) {
   return source instanceof Readable
-    || (typeof source.pipe === "function" && typeof source.on === "function"
+    || (typeof source.pipe === "function" && typeof source.on === "function" && typeof source.read === "function"
       && typeof source.destroy === "function" && typeof source[Symbol.asyncIterator] === "function");
 }
 
@@ -345,19 +392,6 @@ function toBytes(chunk) {
   if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   if (types.isAnyArrayBuffer(chunk)) return new Uint8Array(chunk);
   throw new TypeError(`A chunk of a stream must be bytes or a string, not ${nameOf(chunk)}.`);
-}
-
-/**
- * @param {string} name
- * @param {unknown} value
- */
-function position(name, value) {
-  if (typeof value !== "number" && typeof value !== "bigint") {
-    throw new TypeError(`${name} must be a number or bigint, not ${nameOf(value)}.`);
-  }
-  const valid = typeof value === "bigint" ? value >= 0n && value < TO_THE_END : Number.isSafeInteger(value) && value >= 0;
-  if (!valid) throw new RangeError(`${name} must be a whole number of at least 0, not ${value}.`);
-  return BigInt(value);
 }
 
 /** @param {unknown} value */

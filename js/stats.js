@@ -6,7 +6,7 @@
 /** Figures that both have, as the native side orders them (`src/net/counters.rs`). */
 const FIGURES = /** @type {const} */ ([
   "bytesReceived", "bytesSent", "framesReceived", "framesSent", "messagesReceived", "messagesDropped", "ackTimeouts",
-  "bytesInFlight", "bytesQueued", "framesQueued",
+  "bytesInFlight", "bytesQueued", "framesQueued", "bytesSpooled",
 ]);
 
 /** Name, kind and meaning of each figure of a server. @type {[keyof ServerStats, string, "counter" | "gauge", string][]} */
@@ -25,6 +25,7 @@ const METRICS = [
   ["bytesInFlight", "camp_in_flight_bytes", "gauge", "Bytes handed to sockets and not yet written."],
   ["bytesQueued", "camp_queued_bytes", "gauge", "Bytes waiting behind the high watermark."],
   ["framesQueued", "camp_queued_frames", "gauge", "Frames waiting behind the high watermark."],
+  ["bytesSpooled", "camp_spooled_bytes", "gauge", "Bytes in temporary files of streams."],
 ];
 
 /**

@@ -22,6 +22,7 @@ const DONE = 0;
  * @property {(slot: number, key: number, start: bigint, end: bigint) => void} txFetch
  * @property {(slot: number, key: number, bytes: number) => void} txConsumed
  * @property {(slot: number, key: number) => void} txRefuse
+ * @property {(slot: number, key: number) => void} txAsked somebody has asked for it, or nobody will any more
  */
 
 export class CAMPTransaction extends EventEmitter {
@@ -34,7 +35,7 @@ export class CAMPTransaction extends EventEmitter {
   #incoming = new Map();
   /** Keys of those that came whole and are read after the session's end. @type {Set<number>} */
   #outliving = new Set();
-  #arrivals = new Arrivals();
+  #arrivals = new Arrivals(({ _key }) => this.#orderOfIncoming(_key, (native, slot) => native.txAsked(slot, _key)));
   /** Called once no transaction is under way. @type {(() => void)[]} */
   #onIdle = [];
   #wire;

@@ -39,7 +39,7 @@ const ssl: SSLOptions = { key: readFileSync("key.pem"), cert: "-----BEGIN CERTIF
 const all: ICAMPWebsocketServerOptions = {
     keepAliveIntervalMs: 1000, port: 443, host: "127.0.0.1", ssl, backpressure: { highWaterMark: 1 },
     ackTimeoutMs: 5000, handshakeTimeoutMs: 5000, maxHeaderBytes: 8192, maxInboundBytes: 1 << 20,
-    maxUnacknowledged: 100, maxTransactions: 8, maxSpoolBytes: Infinity, busyPollUs: 200,
+    maxUnacknowledged: 100, maxTransactions: 8, maxSpoolBytes: Infinity, maxSpoolTotalBytes: 2 ** 40, busyPollUs: 200,
     path: "/camp", backlog: 128, reusePort: true, maxConnections: Infinity, allowedOrigins: ["https://example.com"] as const,
 };
 const unset: ICAMPWebsocketServerOptions = { port: undefined, host: undefined, ssl: undefined, backpressure: undefined };
@@ -188,7 +188,7 @@ function* syncPieces() { yield new Uint8Array(1); }
 const sources: StreamSource[] = [
     Readable.from(["x"]), new ReadableStream<Uint8Array>(), pieces(), syncPieces(), ["a", Buffer.alloc(1)], Buffer.alloc(1),
     new Float32Array(1), new DataView(new ArrayBuffer(1)), new ArrayBuffer(1), new SharedArrayBuffer(1), new Blob(["x"]),
-    { path: "file" }, { path: new URL("file:///file"), start: 0, end: 5n },
+    { path: "file" }, { path: new URL("file:///file"), start: 0, end: 5n }, { path: Buffer.from("file"), end: null },
 ];
 for (const source of sources) await transaction.Stream(source);
 same<ReturnType<CAMPTransaction["Stream"]>, Promise<void>>();

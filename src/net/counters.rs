@@ -25,12 +25,14 @@ pub struct Figures {
     pub queued_bytes: u64,
     /// Frames that wait behind the high watermark.
     pub queued_frames: u64,
+    /// Bytes of the temporary files that its streams take up.
+    pub spooled_bytes: u64,
     /// Mean round-trip time in milliseconds; -1 before the first sample.
     pub rtt_ms: f64,
 }
 
 /// Number of [`Figures`].
-pub const FIGURES: usize = 11;
+pub const FIGURES: usize = 12;
 
 impl Figures {
     /// All of them, in the order above.
@@ -46,6 +48,7 @@ impl Figures {
             self.in_flight_bytes,
             self.queued_bytes,
             self.queued_frames,
+            self.spooled_bytes,
         ];
         let mut all = [self.rtt_ms; FIGURES];
         for (to, from) in all.iter_mut().zip(whole) {
@@ -67,6 +70,7 @@ impl Figures {
             self.in_flight_bytes += other.in_flight_bytes;
             self.queued_bytes += other.queued_bytes;
             self.queued_frames += other.queued_frames;
+            self.spooled_bytes += other.spooled_bytes;
         }
     }
 }
@@ -84,6 +88,7 @@ pub struct Counters {
     in_flight_bytes: AtomicU64,
     queued_bytes: AtomicU64,
     queued_frames: AtomicU64,
+    spooled_bytes: AtomicU64,
     /// The bits of a float.
     rtt_ms: AtomicU64,
 }
@@ -113,8 +118,14 @@ impl Counters {
             in_flight_bytes: get(&self.in_flight_bytes),
             queued_bytes: get(&self.queued_bytes),
             queued_frames: get(&self.queued_frames),
+            spooled_bytes: get(&self.spooled_bytes),
             rtt_ms: f64::from_bits(get(&self.rtt_ms)),
         }
+    }
+
+    /// The only figure that changes after a session's end.
+    pub(super) fn set_spooled(&self, bytes: u64) {
+        set(&self.spooled_bytes, bytes);
     }
 
     pub(super) fn set(&self, figures: &Figures) {
@@ -128,6 +139,7 @@ impl Counters {
         set(&self.in_flight_bytes, figures.in_flight_bytes);
         set(&self.queued_bytes, figures.queued_bytes);
         set(&self.queued_frames, figures.queued_frames);
+        self.set_spooled(figures.spooled_bytes);
         set(&self.rtt_ms, figures.rtt_ms.to_bits());
     }
 }

@@ -1,9 +1,9 @@
 //! Blocking file operations, off the I/O thread.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -54,36 +54,93 @@ fn buffer(len: usize) -> Filled {
     Filled(buffer)
 }
 
-/// Exactly `len` bytes from position `at`; an error when the file is shorter.
-pub(super) fn read_at(file: &File, at: u64, len: usize) -> io::Result<Bytes> {
-    let mut bytes = buffer(len);
-    let mut filled = 0;
-    while filled < len {
-        match read_some(file, at + filled as u64, &mut bytes.0[filled..]) {
-            Ok(0) => {
+/// A file that is used, and closed, off the I/O thread: each of these may block.
+#[derive(Debug)]
+pub(super) struct DiskFile(Option<File>);
+
+impl DiskFile {
+    pub(super) fn of(file: File) -> Arc<DiskFile> {
+        Arc::new(DiskFile(Some(file)))
+    }
+
+    /// A new temporary file without a name.
+    pub(super) fn temporary() -> io::Result<Arc<DiskFile>> {
+        tempfile::tempfile().map(DiskFile::of)
+    }
+
+    /// Exactly `len` bytes from position `at`; an error when the file is shorter.
+    pub(super) fn read_at(&self, at: u64, len: usize) -> io::Result<Bytes> {
+        let mut bytes = buffer(len);
+        let mut filled = 0;
+        while filled < len {
+            let read = again(|| read_some(self.file()?, at + filled as u64, &mut bytes.0[filled..]))?;
+            if read == 0 {
                 let text = format!("the source ended at byte {}", at + filled as u64);
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
             }
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            filled += read;
         }
+        Ok(Bytes::from_owner(bytes))
     }
-    Ok(Bytes::from_owner(bytes))
+
+    /// What comes next, at most `len` bytes; none at the end.
+    pub(super) fn read_next(&self, len: usize) -> io::Result<Bytes> {
+        let mut bytes = buffer(len);
+        let read = again(|| self.file()?.read(&mut bytes.0))?;
+        if read < len / 2 {
+            return Ok(Bytes::copy_from_slice(&bytes.0[..read]));
+        }
+        bytes.0.truncate(read);
+        Ok(Bytes::from_owner(bytes))
+    }
+
+    /// Writes all of `bytes` at position `at`.
+    pub(super) fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match again(|| write_some(self.file()?, at + written as u64, &bytes[written..]))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => written += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the file to `len` bytes.
+    pub(super) fn cut(&self, len: u64) -> io::Result<()> {
+        self.file()?.set_len(len)
+    }
+
+    /// Another descriptor of the same file.
+    #[cfg(unix)]
+    pub(super) fn duplicate(&self) -> io::Result<File> {
+        self.file()?.try_clone()
+    }
+
+    /// There is one until this is dropped.
+    fn file(&self) -> io::Result<&File> {
+        self.0.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
 }
 
-/// Writes all of `bytes` at position `at`.
-pub(super) fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
-    let mut written = 0;
-    while written < bytes.len() {
-        match write_some(file, at + written as u64, &bytes[written..]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => written += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+impl Drop for DiskFile {
+    fn drop(&mut self) {
+        let file = self.0.take();
+        // Closing the last descriptor of a file without a name frees all its blocks.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(file));
         }
     }
-    Ok(())
+}
+
+/// What `operation` gives once no signal interrupts it.
+fn again<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match operation() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -5,6 +5,7 @@
 
 mod answers;
 mod application;
+mod blocks;
 mod bridge;
 mod busy;
 mod commits;
@@ -16,6 +17,7 @@ mod handover;
 mod head;
 mod hooks;
 mod intake;
+mod ledger;
 mod listener;
 mod places;
 mod refusal;
@@ -24,6 +26,7 @@ mod sends;
 mod server;
 mod sessions;
 mod socket;
+mod source_file;
 mod sources;
 mod spool;
 mod syntax;
@@ -38,6 +41,7 @@ pub use connect::{ClientTls, ClientTlsError, ConnectError, ConnectId, Stage, Tar
 pub use counters::{Counters, FIGURES, Figures};
 pub use handover::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest, SocketOption, is_upgrade_of_ours};
 pub use hooks::SharedHooks;
+pub use ledger::SpoolLimits;
 pub use listener::ListenOptions;
 pub use runtime::Runtime;
 pub use sends::{ORDER_HEADER, OrderLayout, Sends};

@@ -18,6 +18,7 @@ use super::commits::Commits;
 use super::connect::{self, ConnectId, Target};
 use super::handover::{HttpCommand, HttpConnections, HttpId};
 use super::hooks::SharedHooks;
+use super::ledger::{Ledger, SpoolLimits};
 use super::listener::{self, ListenOptions};
 use super::refusal::Refusal;
 use super::sends::Sends;
@@ -26,7 +27,7 @@ use super::sources::TxOrder;
 use super::tls::TlsConfig;
 use super::trace::Trace;
 use super::upgrade::{self, UpgradeId, UpgradeRequest, canonical};
-use crate::session::{Command, Config};
+use crate::session::{Command, Config, TxKey};
 
 /// How long to wait before accepting again when the system is out of sockets or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -57,6 +58,8 @@ pub struct ServerConfig {
     pub max_header_bytes: usize,
     /// Payload bytes of one session the application may leave untaken before its socket is no longer read.
     pub max_inbound_bytes: usize,
+    /// How much may lie in temporary files.
+    pub spool: SpoolLimits,
     /// How long the I/O thread looks for work after the last before it sleeps; zero: not at all.
     pub busy_poll: Duration,
     /// What its sessions have in common.
@@ -81,6 +84,7 @@ pub struct Server {
     pub(super) commits: Commits,
     validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
     next_upgrade: Cell<UpgradeId>,
+    pub(super) ledger: Rc<Ledger>,
     /// Sessions that are over but for streams still being read.
     pub(super) lingering: Cell<usize>,
     /// Sessions that are being opened to other servers. One that is forgotten gives up.
@@ -101,6 +105,7 @@ impl Server {
     /// Starts a server on the current thread, which must be the [`Runtime`](super::Runtime)'s.
     pub fn start(config: ServerConfig, app: impl Application + 'static) -> Rc<Server> {
         let app: Rc<dyn Application> = Rc::new(app);
+        let ledger = Ledger::new(config.spool.total);
         let server = Rc::new(Server {
             session_config: Rc::new(config.session.clone()),
             busy: BusyPoll::start(config.busy_poll),
@@ -112,6 +117,7 @@ impl Server {
             http: HttpConnections::default(),
             validations: RefCell::default(),
             next_upgrade: Cell::new(0),
+            ledger,
             lingering: Cell::new(0),
             connects: RefCell::default(),
             handshakes: Cell::new(0),
@@ -161,6 +167,12 @@ impl Server {
     /// Begins an outgoing transaction.
     pub fn open_transaction(&self, slot: Slot, order: TxOrder) {
         self.sessions.post(slot, Order::Open(order));
+    }
+
+    /// Somebody has asked for an incoming transaction, or nobody will any more. To be called once for each:
+    /// less is kept of those that nobody has asked for.
+    pub fn asked(&self, slot: Slot, key: TxKey) {
+        self.sessions.post(slot, Order::Asked(key));
     }
 
     /// The hooks of the session's held message have run.

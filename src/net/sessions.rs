@@ -10,7 +10,7 @@ use super::places::Places;
 use super::sends::Sends;
 use super::sources::{SourceReport, TxOrder};
 use super::spool::SpoolReport;
-use crate::session::Command;
+use crate::session::{Command, TxKey};
 
 /// Names a session between this layer and the application. It is not given to another session
 /// before the application has released it, after the session's `Closed` event.
@@ -43,6 +43,10 @@ pub(super) enum Order {
     Source(SourceReport),
     /// From an incoming transaction that is read slowly.
     Spool(SpoolReport),
+    /// Somebody has asked for an incoming transaction, or nobody will any more.
+    Asked(TxKey),
+    /// The server's temporary files are too large: give this incoming transaction up.
+    Revoke(TxKey),
 }
 
 impl Mailbox {

@@ -1,17 +1,22 @@
 //! Sources of outgoing transactions that the core reads itself, so that their bytes never pass
 //! through JavaScript: files, and what was collected in memory or in a spool file.
 
+mod collecting;
+mod flowing;
+
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::disk;
+use super::disk::{self, DiskFile};
+use super::ledger::{Charge, Ledger};
 use super::sessions::{Mailbox, Order};
+use super::source_file::{self, Flow, Opened};
 use crate::protocol::{Behaviour, Text};
 use crate::session::{Command, Input, Session, TxCommand, TxEvent, TxKey};
 
@@ -58,9 +63,24 @@ pub enum Source {
 /// What a blocking operation on a source has given.
 #[derive(Debug)]
 pub(super) enum SourceReport {
-    Opened { key: TxKey, result: io::Result<(Arc<File>, u64, u64)> },
-    Read { key: TxKey, result: io::Result<Bytes> },
-    Spooled { key: TxKey, bytes: usize, result: io::Result<()> },
+    Opened {
+        key: TxKey,
+        result: io::Result<Opened>,
+    },
+    Read {
+        key: TxKey,
+        result: io::Result<Bytes>,
+    },
+    /// The next bytes of what has no size; none at its end.
+    Flowed {
+        key: TxKey,
+        result: io::Result<Bytes>,
+    },
+    Spooled {
+        key: TxKey,
+        bytes: usize,
+        result: io::Result<Arc<DiskFile>>,
+    },
 }
 
 /// What the application is to be told.
@@ -74,7 +94,9 @@ pub(super) enum Notice {
 /// The sources of one session that the core reads.
 pub(super) struct Sources {
     mailbox: Rc<Mailbox>,
+    ledger: Rc<Ledger>,
     max_spool: u64,
+    in_files: Rc<Cell<u64>>,
     by_key: HashMap<TxKey, Entry>,
 }
 
@@ -82,6 +104,10 @@ struct Entry {
     name: Text,
     behaviour: Behaviour,
     state: State,
+    /// Where the bytes come from, if that has no size.
+    flow: Option<Flow>,
+    /// For the temporary file.
+    charge: Option<Charge>,
 }
 
 enum State {
@@ -89,7 +115,8 @@ enum State {
     Collecting(BytesMut),
     /// One piece is written at a time; `waiting` are the next ones.
     Spooling {
-        file: Arc<File>,
+        /// Made with the first write.
+        file: Option<Arc<DiskFile>>,
         written: u64,
         collected: u64,
         waiting: VecDeque<Bytes>,
@@ -97,8 +124,12 @@ enum State {
         ended: bool,
     },
     Memory(Bytes),
+    /// A push of what has no size, or was read whole.
+    Passing {
+        credit: usize,
+    },
     File {
-        file: Arc<File>,
+        file: Arc<DiskFile>,
         next: u64,
         end: u64,
         credit: usize,
@@ -107,59 +138,29 @@ enum State {
 }
 
 impl Sources {
-    /// `max_spool` bounds what is collected of one source.
-    pub(super) fn new(mailbox: Rc<Mailbox>, max_spool: u64) -> Self {
-        Sources { mailbox, max_spool, by_key: HashMap::new() }
+    /// `max_spool` bounds what is collected of one source, the ledger what is of all.
+    pub(super) fn new(mailbox: Rc<Mailbox>, ledger: Rc<Ledger>, max_spool: u64) -> Self {
+        Sources { mailbox, ledger, max_spool, in_files: Rc::default(), by_key: HashMap::new() }
+    }
+
+    /// Bytes in temporary files.
+    pub(super) fn in_files(&self) -> u64 {
+        self.in_files.get()
     }
 
     /// Begins a transaction whose source the core reads.
-    pub(super) fn open(&mut self, order: TxOrder) -> Option<Notice> {
+    pub(super) fn open(&mut self, order: TxOrder) {
         let TxOrder { key, name, behaviour, source } = order;
         let state = match source {
-            Source::Fed { .. } => return None,
+            Source::Fed { .. } => return,
             Source::Memory => State::Collecting(BytesMut::new()),
-            Source::Spool => match tempfile::tempfile() {
-                Ok(file) => State::Spooling {
-                    file: Arc::new(file),
-                    written: 0,
-                    collected: 0,
-                    waiting: VecDeque::new(),
-                    writing: false,
-                    ended: false,
-                },
-                Err(error) => return Some(Notice::Failed { key, error }),
-            },
+            Source::Spool => State::spooling(),
             Source::File { path, start, end } => {
-                self.report_later(move || SourceReport::Opened { key, result: open_file(&path, start, end) });
+                self.report_later(move || SourceReport::Opened { key, result: source_file::open(&path, start, end) });
                 State::Opening
             }
         };
-        self.by_key.insert(key, Entry { name, behaviour, state });
-        None
-    }
-
-    /// Bytes from the application for a source that is collected.
-    pub(super) fn collect(&mut self, key: TxKey, data: &Bytes) -> Option<Notice> {
-        let entry = self.by_key.get_mut(&key)?;
-        match &mut entry.state {
-            State::Collecting(bytes) => {
-                bytes.extend_from_slice(data);
-                Some(Notice::Credit { key, bytes: data.len() })
-            }
-            State::Spooling { waiting, collected, .. } => {
-                *collected += data.len() as u64;
-                if *collected > self.max_spool {
-                    let text =
-                        format!("the source has more than {} bytes, the limit of its spool file", self.max_spool);
-                    self.forget(key);
-                    return Some(Notice::Failed { key, error: io::Error::new(io::ErrorKind::FileTooLarge, text) });
-                }
-                waiting.push_back(data.clone());
-                self.spool(key);
-                None
-            }
-            _ => None,
-        }
+        self.by_key.insert(key, Entry { name, behaviour, state, flow: None, charge: None });
     }
 
     /// Whether the source of `key` is read or collected here.
@@ -173,9 +174,7 @@ impl Sources {
         match &mut entry.state {
             State::Collecting(bytes) => {
                 let bytes = std::mem::take(bytes).freeze();
-                let size = bytes.len() as u64;
-                entry.state = State::Memory(bytes);
-                self.begin(key, size, session, now);
+                self.offer_memory(key, bytes, session, now);
             }
             State::Spooling { ended, .. } => {
                 *ended = true;
@@ -200,11 +199,38 @@ impl Sources {
             SourceReport::Opened { key, result } => {
                 let entry = self.by_key.get_mut(&key)?;
                 match result {
-                    Ok((file, start, end)) => {
+                    Ok(Opened::Sized { file, start, end }) => {
                         entry.state = State::File { file, next: start, end, credit: AHEAD, reading: false };
-                        self.begin(key, end - start, session, now);
+                        self.begin(key, Some(end - start), session, now);
                         self.feed(key, session, now);
                         None
+                    }
+                    Ok(Opened::Whole(bytes)) => {
+                        self.offer_memory(key, bytes, session, now);
+                        None
+                    }
+                    Ok(Opened::Unsized { file, first, left }) => {
+                        entry.flow = Some(Flow::new(file, left));
+                        if entry.behaviour == Behaviour::Pull {
+                            entry.state = State::spooling();
+                        } else {
+                            entry.state = State::Passing { credit: AHEAD };
+                            self.begin(key, None, session, now);
+                        }
+                        self.on_flow(key, first, session, now)
+                    }
+                    Err(error) => self.fail(key, error, session, now),
+                }
+            }
+            SourceReport::Flowed { key, result } => {
+                let flow = self.by_key.get_mut(&key)?.flow.as_mut()?;
+                match result {
+                    Ok(data) => {
+                        flow.on_read(data.len());
+                        if data.is_empty() {
+                            self.end_flow(key, session, now);
+                        }
+                        self.on_flow(key, data, session, now)
                     }
                     Err(error) => self.fail(key, error, session, now),
                 }
@@ -228,16 +254,18 @@ impl Sources {
                 }
             }
             SourceReport::Spooled { key, bytes, result } => {
-                let State::Spooling { written, writing, .. } = &mut self.by_key.get_mut(&key)?.state else {
-                    return None;
-                };
+                let Entry { state, flow, .. } = self.by_key.get_mut(&key)?;
+                let State::Spooling { file, written, writing, .. } = state else { return None };
                 *writing = false;
                 *written += bytes as u64;
                 match result {
-                    Ok(()) => {
+                    Ok(written_to) => {
+                        *file = Some(written_to);
+                        let fed = flow.is_none();
                         self.spool(key);
                         self.offer_spool(key, session, now);
-                        Some(Notice::Credit { key, bytes })
+                        self.pump(key, session, now);
+                        fed.then_some(Notice::Credit { key, bytes })
                     }
                     Err(error) => self.fail(key, error, session, now),
                 }
@@ -259,17 +287,20 @@ impl Sources {
                     }
                     State::File { file, next, .. } => {
                         let (file, at) = (file.clone(), *next + start);
-                        self.report_later(move || SourceReport::Read { key, result: disk::read_at(&file, at, len) });
+                        self.report_later(move || SourceReport::Read { key, result: file.read_at(at, len) });
                     }
                     _ => {}
                 }
                 true
             }
             TxEvent::Credit { key, bytes } if self.has(key) => {
-                if let Some(Entry { state: State::File { credit, .. }, .. }) = self.by_key.get_mut(&key) {
+                if let Some(Entry { state: State::File { credit, .. } | State::Passing { credit }, .. }) =
+                    self.by_key.get_mut(&key)
+                {
                     *credit += bytes;
                 }
                 self.feed(key, session, now);
+                self.pump(key, session, now);
                 true
             }
             TxEvent::Settled { key, .. } => {
@@ -280,39 +311,10 @@ impl Sources {
         }
     }
 
-    fn begin(&mut self, key: TxKey, size: u64, session: &mut Session, now: std::time::Instant) {
+    fn begin(&mut self, key: TxKey, size: Option<u64>, session: &mut Session, now: std::time::Instant) {
         let Some(Entry { name, behaviour, .. }) = self.by_key.get(&key) else { return };
-        let open = TxCommand::Open { key, name: name.clone(), size: Some(size), behaviour: *behaviour };
+        let open = TxCommand::Open { key, name: name.clone(), size, behaviour: *behaviour };
         session.handle(Input::Command(Command::Transaction(open)), now);
-    }
-
-    fn offer_spool(&mut self, key: TxKey, session: &mut Session, now: std::time::Instant) {
-        let Some(entry) = self.by_key.get_mut(&key) else { return };
-        if let State::Spooling { file, written, waiting, writing: false, ended: true, .. } = &entry.state
-            && waiting.is_empty()
-        {
-            let (file, size) = (file.clone(), *written);
-            entry.state = State::File { file, next: 0, end: size, credit: 0, reading: false };
-            self.begin(key, size, session, now);
-        }
-    }
-
-    /// Writes the next piece into the spool file.
-    fn spool(&mut self, key: TxKey) {
-        let Some(Entry { state: State::Spooling { file, waiting, writing, .. }, .. }) = self.by_key.get_mut(&key)
-        else {
-            return;
-        };
-        if *writing {
-            return;
-        }
-        let Some(data) = waiting.pop_front() else { return };
-        *writing = true;
-        let file = file.clone();
-        self.report_later(move || {
-            let result = (&*file).write_all(&data);
-            SourceReport::Spooled { key, bytes: data.len(), result }
-        });
     }
 
     /// Reads the next piece of a file that is pushed.
@@ -332,7 +334,7 @@ impl Sources {
         }
         *reading = true;
         let (file, at) = (file.clone(), *next);
-        self.report_later(move || SourceReport::Read { key, result: disk::read_at(&file, at, len) });
+        self.report_later(move || SourceReport::Read { key, result: file.read_at(at, len) });
     }
 
     fn fail(&mut self, key: TxKey, error: io::Error, session: &mut Session, now: std::time::Instant) -> Option<Notice> {
@@ -346,23 +348,9 @@ impl Sources {
     }
 }
 
-/// The file with the range it has of `start..end`.
-fn open_file(path: &std::path::Path, start: u64, end: u64) -> io::Result<(Arc<File>, u64, u64)> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    // Before it is opened: a FIFO without a writer would hold the thread for ever.
-    let metadata = std::fs::metadata(path).map_err(named)?;
-    if metadata.is_dir() {
-        return Err(named(io::ErrorKind::IsADirectory.into()));
+impl State {
+    fn spooling() -> Self {
+        let waiting = VecDeque::new();
+        State::Spooling { file: None, written: 0, collected: 0, waiting, writing: false, ended: false }
     }
-    if !metadata.is_file() {
-        return Err(named(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
-    }
-    let file = File::open(path).map_err(named)?;
-    let metadata = file.metadata().map_err(named)?;
-    let end = end.min(metadata.len());
-    if start > end {
-        let text = format!("start {start} lies behind the end, {end}");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    Ok((Arc::new(file), start, end))
 }

@@ -4,36 +4,44 @@
 //! on reading is waited for: the socket is not read meanwhile, and TCP slows the client down. For one
 //! who does not, what comes goes into a temporary file without a name, and from there to the reader
 //! in its order, so that an unread stream neither fills memory nor holds up the rest of its session.
+//!
+//! The files are bounded, for a session and for its server, and so is all that nobody has asked for.
+//! Beyond a bound the newest transaction is cancelled.
 
-use std::collections::{HashMap, VecDeque};
-use std::fs::File;
+mod stream;
+
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::application::Application;
-use super::disk;
+use super::disk::{self, DiskFile};
+use super::ledger::{Charge, Ledger};
 use super::sessions::{Mailbox, Order};
 use crate::session::{CHUNK, TxEnd, TxEvent, TxKey};
+
+use stream::{Patience, Spool, Store};
 
 /// Bytes of a transaction that may be with the application unread.
 const WINDOW: usize = 1 << 20;
 
-/// Bytes that may wait for the disk before the socket is no longer read.
+/// Bytes that may wait for the disk, or be on their way there, before the socket is no longer read.
 const MAX_WAITING: usize = 4 << 20;
+
+/// Bytes that are kept, in memory and in files, of a session's transactions that nobody has asked for.
+const MAX_UNASKED: u64 = 64 << 20;
+
+/// Files that a session may have.
+const MAX_FILES: usize = 128;
 
 /// Bytes written to the file at once.
 const MAX_WRITE: usize = 1 << 20;
-
-/// A reader who has taken something this lately is waited for.
-const PATIENCE: Duration = Duration::from_millis(5);
-
-/// The same, when half of what may be kept back is: the alternative will be to give up.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Smaller pieces are copied when they have to wait: they must not keep alive what they came with.
 const SMALL: usize = 16 << 10;
@@ -41,63 +49,60 @@ const SMALL: usize = 16 << 10;
 /// What a blocking operation has given.
 #[derive(Debug)]
 pub(super) enum SpoolReport {
-    Written { key: TxKey, bytes: usize, result: io::Result<Arc<File>> },
+    Written { key: TxKey, bytes: usize, result: io::Result<Arc<DiskFile>> },
     Read { key: TxKey, result: io::Result<Bytes> },
 }
 
 /// The incoming transactions of one session.
 pub(super) struct Spools {
     mailbox: Rc<Mailbox>,
+    ledger: Rc<Ledger>,
     by_key: HashMap<TxKey, Spool>,
     /// Bytes of all that wait in memory.
     waiting: usize,
-    /// Most bytes of one transaction that may be unread.
-    max_unread: u64,
-}
-
-#[derive(Default)]
-struct Spool {
-    /// Bytes passed on and not yet consumed.
-    unread: usize,
-    /// Bytes kept back, in the file, on the way there and in `waiting`.
-    kept: u64,
-    /// What is next behind the file, in order.
-    waiting: VecDeque<Bytes>,
-    /// The reader's time to go on reading, while something is kept back.
-    patience: Option<Patience>,
-    /// That time was over: what waits is written to the file.
-    storing: bool,
-    /// Made with the first write.
-    file: Option<Arc<File>>,
-    writing: bool,
-    reading: bool,
-    /// `read <= written`: the part of the file that is still to be passed on.
-    read: u64,
-    written: u64,
-    /// The end, which comes behind what is kept back.
-    end: Option<TxEvent>,
-}
-
-/// It runs only once the application has handed out what it was given: a busy application is no
-/// slow reader.
-#[derive(Clone, Copy)]
-struct Patience {
-    /// How often the application had taken what was passed on, at the begin.
-    taken: u64,
-    since: Option<Instant>,
+    /// Bytes on their way to the disk, of transactions that were forgotten meanwhile too.
+    in_flight: usize,
+    /// Bytes that the files have.
+    in_files: Rc<Cell<u64>>,
+    /// Most of them.
+    max_in_files: u64,
+    /// Bytes that are kept for nobody yet.
+    unasked: u64,
+    /// Those of them that the application has whole.
+    left: HashMap<TxKey, u64>,
+    /// Given up; the application and the session are still to be told.
+    cancelled: Vec<TxKey>,
 }
 
 impl Spools {
-    pub(super) fn new(mailbox: Rc<Mailbox>, max_unread: u64) -> Self {
-        Spools { mailbox, by_key: HashMap::new(), waiting: 0, max_unread }
+    /// `max_in_files` bounds the files of this session, the ledger those of its server.
+    pub(super) fn new(mailbox: Rc<Mailbox>, ledger: Rc<Ledger>, max_in_files: u64) -> Self {
+        Spools {
+            mailbox,
+            ledger,
+            by_key: HashMap::new(),
+            waiting: 0,
+            in_flight: 0,
+            in_files: Rc::default(),
+            max_in_files,
+            unasked: 0,
+            left: HashMap::new(),
+            cancelled: Vec::new(),
+        }
+    }
+
+    /// Bytes in temporary files.
+    pub(super) fn in_files(&self) -> u64 {
+        self.in_files.get()
     }
 
     /// Whether the socket may be read. If not, `waker` is woken once that may have changed, or
     /// [`Self::poll_timeout`] says when.
     pub(super) fn can_take(&mut self, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
+        let scarce = self.is_scarce();
         let mut slow = Vec::new();
         for (&key, spool) in &mut self.by_key {
-            if spool.is_waited_for(self.max_unread, app, waker, now) {
+            if spool.is_waited_for(scarce, app, waker, now) {
                 return false;
             }
             if !spool.is_empty() && !spool.storing {
@@ -106,13 +111,13 @@ impl Spools {
             }
         }
         slow.into_iter().for_each(|key| self.write(key));
-        self.waiting < MAX_WAITING
+        self.waiting + self.in_flight < MAX_WAITING
     }
 
     /// When [`Self::can_take`] is to be asked again at the latest.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let ends =
-            self.by_key.values().filter_map(|spool| Some(spool.patience?.since? + spool.deserved(self.max_unread)));
+        let scarce = self.is_scarce();
+        let ends = self.by_key.values().filter_map(|spool| Some(spool.patience?.since? + spool.deserved(scarce)));
         ends.filter(|end| *end > now).min()
     }
 
@@ -120,41 +125,70 @@ impl Spools {
     pub(super) fn on_event(&mut self, event: TxEvent, app: &dyn Application) -> Option<TxEvent> {
         match event {
             TxEvent::Started { key, .. } => {
-                self.by_key.insert(key, Spool::default());
+                self.by_key.insert(key, Spool::new(self.ledger.birth()));
                 Some(event)
             }
-            TxEvent::Chunk { key, data } => {
-                let spool = self.by_key.get_mut(&key)?;
-                if spool.is_empty() {
-                    if spool.unread < WINDOW {
-                        spool.unread += data.len();
-                        return Some(TxEvent::Chunk { key, data });
-                    }
-                    spool.patience = Some(Patience::begin(app));
-                }
-                self.waiting += data.len();
-                spool.kept += data.len() as u64;
-                spool.waiting.push_back(if data.len() < SMALL { Bytes::copy_from_slice(&data) } else { data });
-                self.write(key);
-                None
-            }
+            TxEvent::Chunk { key, data } => self.on_chunk(key, data, app),
             TxEvent::Ended { key, outcome, .. } => {
                 let spool = self.by_key.get_mut(&key)?;
                 if outcome == TxEnd::Finished && !spool.is_empty() {
+                    if let Some(store) = &spool.store {
+                        store.charge.set_whole();
+                    }
                     spool.end = Some(event);
                     return None;
                 }
-                self.forget(key);
+                self.end(key, outcome);
                 Some(event)
             }
             other => Some(other),
         }
     }
 
+    fn on_chunk(&mut self, key: TxKey, data: Bytes, app: &dyn Application) -> Option<TxEvent> {
+        let spool = self.by_key.get_mut(&key)?;
+        let (len, asked) = (data.len(), spool.asked);
+        let mut passed = None;
+        if spool.is_empty() && spool.unread < WINDOW {
+            spool.unread += len;
+            passed = Some(TxEvent::Chunk { key, data });
+        } else {
+            if spool.is_empty() {
+                spool.patience = Some(Patience::begin(app));
+            }
+            self.waiting += len;
+            spool.kept += len as u64;
+            spool.waiting.push_back(if len < SMALL { Bytes::copy_from_slice(&data) } else { data });
+            self.write(key);
+        }
+        if !asked {
+            self.unasked += len as u64;
+            self.bound_unasked();
+        }
+        passed.filter(|_| self.by_key.contains_key(&key))
+    }
+
+    /// Somebody has asked for it, or nobody will any more.
+    pub(super) fn on_asked(&mut self, key: TxKey) {
+        let bytes = match self.by_key.get_mut(&key) {
+            Some(spool) if !spool.asked => {
+                spool.asked = true;
+                spool.held()
+            }
+            Some(_) => 0,
+            None => self.left.remove(&key).unwrap_or(0),
+        };
+        self.unasked = self.unasked.saturating_sub(bytes);
+    }
+
     /// The reader has taken bytes: more may be passed on, to `pass`.
     pub(super) fn on_consumed(&mut self, key: TxKey, bytes: u64, app: &dyn Application, pass: impl FnMut(TxEvent)) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
-        spool.unread = spool.unread.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let taken = spool.unread.min(usize::try_from(bytes).unwrap_or(usize::MAX));
+        spool.unread -= taken;
+        if !spool.asked {
+            self.unasked = self.unasked.saturating_sub(taken as u64);
+        }
         if !spool.is_empty() {
             spool.patience = Some(Patience::begin(app));
             self.advance(key, pass);
@@ -165,27 +199,50 @@ impl Spools {
     pub(super) fn forget(&mut self, key: TxKey) {
         if let Some(spool) = self.by_key.remove(&key) {
             self.waiting -= spool.waiting.iter().map(Bytes::len).sum::<usize>();
+            if !spool.asked {
+                self.unasked = self.unasked.saturating_sub(spool.held());
+            }
         }
+    }
+
+    /// Gives a transaction up. [`Self::take_cancelled`] tells of it.
+    pub(super) fn cancel(&mut self, key: TxKey) {
+        if self.by_key.contains_key(&key) {
+            self.forget(key);
+            self.cancelled.push(key);
+        }
+    }
+
+    /// Those that were given up since the last call.
+    pub(super) fn take_cancelled(&mut self) -> Vec<TxKey> {
+        std::mem::take(&mut self.cancelled)
     }
 
     /// A blocking operation is over. What it makes ready for the application goes to `pass`.
     pub(super) fn on_report(&mut self, report: SpoolReport, app: &dyn Application, mut pass: impl FnMut(TxEvent)) {
-        let key = match report {
-            SpoolReport::Written { key, .. } | SpoolReport::Read { key, .. } => key,
+        let (key, bytes) = match report {
+            SpoolReport::Written { key, bytes, .. } => (key, bytes),
+            SpoolReport::Read { key, .. } => (key, 0),
         };
+        self.in_flight = self.in_flight.saturating_sub(bytes);
         let Some(spool) = self.by_key.get_mut(&key) else { return };
         let outcome = match report {
-            SpoolReport::Written { bytes, result, .. } => {
+            SpoolReport::Written { result, .. } => {
                 spool.writing = false;
                 result.map(|file| {
-                    spool.file = Some(file);
-                    spool.written += bytes as u64;
+                    if let Some(store) = &mut spool.store {
+                        store.file = Some(file);
+                        store.readable += bytes as u64;
+                    }
                 })
             }
             SpoolReport::Read { result, .. } => {
                 spool.reading = false;
                 result.map(|mut data| {
-                    spool.read += data.len() as u64;
+                    if let Some(store) = &mut spool.store {
+                        store.readable -= data.len() as u64;
+                        store.blocks.take(data.len());
+                    }
                     spool.kept -= data.len() as u64;
                     spool.unread += data.len();
                     spool.patience = Some(Patience::begin(app));
@@ -230,41 +287,64 @@ impl Spools {
             pass(TxEvent::Chunk { key, data });
         }
         if spool.is_file_empty() {
-            // It is used from its begin again.
-            (spool.read, spool.written) = (0, 0);
+            spool.store = None;
         }
         if !spool.is_empty() {
             return self.write(key);
         }
         (spool.patience, spool.storing) = (None, false);
         if let Some(end) = spool.end.take() {
-            self.forget(key);
+            self.end(key, TxEnd::Finished);
             pass(end);
         }
     }
 
+    /// The application has all of it that it gets.
+    fn end(&mut self, key: TxKey, outcome: TxEnd) {
+        if let Some(spool) = self.by_key.get(&key).filter(|spool| !spool.asked && outcome == TxEnd::Finished) {
+            self.left.insert(key, spool.held());
+            self.unasked += spool.held();
+        }
+        self.forget(key);
+    }
+
+    /// Writes what waits, or gives back room in the file.
     fn write(&mut self, key: TxKey) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
-        if !spool.storing || spool.writing || spool.waiting.is_empty() {
+        if !spool.storing || spool.writing {
             return;
         }
+        let cut = spool.store.as_mut().is_some_and(|store| store.blocks.shrink());
+        if spool.waiting.is_empty() && !cut {
+            return;
+        }
+        let (ledger, sum) = (&self.ledger, &self.in_files);
+        let (birth, whole, mailbox) = (spool.birth, spool.end.is_some(), &self.mailbox);
+        let store = spool.store.get_or_insert_with(|| {
+            Store::new(Charge::for_incoming(ledger.clone(), sum.clone(), birth, (mailbox.clone(), key), whole))
+        });
+        let cut = cut.then(|| store.blocks.file_len());
         let (mut pieces, mut bytes) = (Vec::new(), 0);
         while bytes < MAX_WRITE
             && let Some(data) = spool.waiting.pop_front()
         {
             bytes += data.len();
-            pieces.push(data);
+            pieces.extend(store.blocks.place(data));
         }
         self.waiting -= bytes;
+        store.charge.set(store.blocks.file_len());
         spool.writing = true;
-        let (file, mut at) = (spool.file.clone(), spool.written);
+        let file = store.file.clone();
+        self.bound_files();
+        if !self.by_key.contains_key(&key) {
+            return;
+        }
+        self.in_flight += bytes;
         self.report_later(move || {
             let write = || {
-                let file = file.map_or_else(|| tempfile::tempfile().map(Arc::new), Ok)?;
-                for data in pieces {
-                    disk::write_at(&file, at, &data)?;
-                    at += data.len() as u64;
-                }
+                let file = file.map_or_else(DiskFile::temporary, Ok)?;
+                cut.map_or(Ok(()), |len| file.cut(len))?;
+                pieces.iter().try_for_each(|(at, data)| file.write_at(*at, data))?;
                 Ok(file)
             };
             SpoolReport::Written { key, bytes, result: write() }
@@ -273,64 +353,57 @@ impl Spools {
 
     fn read(&mut self, key: TxKey) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
-        let (false, true, Some(file)) = (spool.reading, spool.unread < WINDOW, &spool.file) else { return };
-        let room = (WINDOW - spool.unread).max(CHUNK);
-        let len = (spool.written - spool.read).min(room as u64) as usize;
-        if len == 0 {
+        let Some(Store { file: Some(file), blocks, readable, .. }) = &spool.store else { return };
+        if spool.reading || spool.unread >= WINDOW {
             return;
         }
+        let room = (WINDOW - spool.unread).max(CHUNK);
+        let Some((at, len)) = blocks.next(room.min(usize::try_from(*readable).unwrap_or(usize::MAX))) else { return };
         spool.reading = true;
-        let (file, at) = (file.clone(), spool.read);
-        self.report_later(move || SpoolReport::Read { key, result: disk::read_at(&file, at, len) });
+        let file = file.clone();
+        self.report_later(move || SpoolReport::Read { key, result: file.read_at(at, len) });
+    }
+
+    /// Gives up the newest transactions until the session's files, and its server's, are within their bounds.
+    fn bound_files(&mut self) {
+        while self.in_files.get() > self.max_in_files || self.files() > MAX_FILES {
+            let Some(key) = self.newest(|spool| spool.store.is_some()) else { break };
+            self.cancel(key);
+        }
+        for victim in self.ledger.take_victims() {
+            if Rc::ptr_eq(&victim.mailbox, &self.mailbox) {
+                self.cancel(victim.key);
+            } else {
+                victim.mailbox.post(Order::Revoke(victim.key));
+            }
+        }
+    }
+
+    /// The same for what nobody has asked for.
+    fn bound_unasked(&mut self) {
+        while self.unasked > MAX_UNASKED {
+            let Some(key) = self.newest(|spool| !spool.asked && spool.held() > 0) else { return };
+            self.cancel(key);
+        }
+    }
+
+    /// One that has come whole was promised to its sender: it goes only when no other can.
+    fn newest(&self, which: impl Fn(&Spool) -> bool) -> Option<TxKey> {
+        let held = self.by_key.iter().filter(|(_, spool)| which(spool));
+        held.max_by_key(|(_, spool)| (spool.end.is_none(), spool.birth)).map(|(&key, _)| key)
+    }
+
+    fn files(&self) -> usize {
+        self.by_key.values().filter(|spool| spool.store.is_some()).count()
+    }
+
+    /// Whether more than half of what may be kept is: the alternative to waiting will be to give up.
+    fn is_scarce(&self) -> bool {
+        let waiting = self.waiting as u64;
+        self.in_files.get().saturating_add(waiting) > self.max_in_files / 2 || self.ledger.is_scarce(waiting)
     }
 
     fn report_later(&self, operation: impl FnOnce() -> SpoolReport + Send + 'static) {
         disk::run(self.mailbox.clone(), move || Order::Spool(operation()));
-    }
-}
-
-impl Spool {
-    /// Whether everything that came has been passed on.
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.is_file_empty()
-    }
-
-    /// How long its reader is waited for.
-    fn deserved(&self, max_unread: u64) -> Duration {
-        if self.kept > max_unread / 2 { LAST_PATIENCE } else { PATIENCE }
-    }
-
-    fn is_file_empty(&self) -> bool {
-        !self.writing && self.read == self.written
-    }
-
-    /// Whether its reader goes on reading, or would if the disk had given what is asked of it.
-    fn is_waited_for(&mut self, max_unread: u64, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
-        if self.is_empty() {
-            return false;
-        }
-        if self.reading && self.unread < WINDOW {
-            return true;
-        }
-        let length = self.deserved(max_unread);
-        self.patience.as_mut().is_some_and(|patience| !patience.is_over(length, app, waker, now))
-    }
-}
-
-impl Patience {
-    fn begin(app: &dyn Application) -> Self {
-        Patience { taken: app.taken(), since: None }
-    }
-
-    fn is_over(&mut self, length: Duration, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
-        while self.since.is_none() {
-            // What was passed on may be behind a batch that is still being handed out.
-            if app.is_idle() || app.taken() >= self.taken + 2 {
-                self.since = Some(now);
-            } else if app.wake_when_taken(app.taken(), waker) {
-                return false;
-            }
-        }
-        self.since.is_some_and(|since| since + length <= now)
     }
 }

@@ -5,6 +5,9 @@ use std::io;
 /// The code under which Node's users know a system error.
 pub(super) fn system_error_code(error: &io::Error) -> &'static str {
     use io::ErrorKind as Kind;
+    if let Some(name) = system_number(error).and_then(file_error_name) {
+        return name;
+    }
     match error.kind() {
         Kind::ConnectionRefused => "ECONNREFUSED",
         Kind::HostUnreachable => "EHOSTUNREACH",
@@ -27,11 +30,50 @@ pub(super) fn system_error_code(error: &io::Error) -> &'static str {
         Kind::NotFound => "ENOENT",
         Kind::FileTooLarge => "EFBIG",
         Kind::StorageFull => "ENOSPC",
+        // The system's has a number.
+        Kind::QuotaExceeded if system_number(error).is_none() => "ERR_CAMP_STREAM_OVERFLOW",
         Kind::QuotaExceeded => "EDQUOT",
+        Kind::InvalidFilename => "ENAMETOOLONG",
         Kind::ReadOnlyFilesystem => "EROFS",
         Kind::UnexpectedEof => "ERR_CAMP_SOURCE_TRUNCATED",
         // The resolver's failures have neither a kind nor a number of the system.
-        _ if error.raw_os_error().is_none() => "ENOTFOUND",
+        _ if system_number(error).is_none() => "ENOTFOUND",
         _ => "EIO",
     }
+}
+
+/// The system's number of an error, also of one that others explain.
+fn system_number(error: &io::Error) -> Option<i32> {
+    let inner = || error.get_ref()?.source()?.downcast_ref::<io::Error>()?.raw_os_error();
+    error.raw_os_error().or_else(inner)
+}
+
+/// Those that files fail with and that have no kind of their own.
+#[cfg(unix)]
+fn file_error_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        libc::EPERM => "EPERM",
+        libc::ESRCH => "ESRCH",
+        libc::EIO => "EIO",
+        libc::ENXIO => "ENXIO",
+        libc::EBADF => "EBADF",
+        libc::EAGAIN => "EAGAIN",
+        libc::EBUSY => "EBUSY",
+        libc::ENODEV => "ENODEV",
+        libc::ENFILE => "ENFILE",
+        libc::EMFILE => "EMFILE",
+        libc::ETXTBSY => "ETXTBSY",
+        libc::ESPIPE => "ESPIPE",
+        libc::ENAMETOOLONG => "ENAMETOOLONG",
+        libc::ELOOP => "ELOOP",
+        libc::EOVERFLOW => "EOVERFLOW",
+        libc::ENOTSUP => "ENOTSUP",
+        libc::ESTALE => "ESTALE",
+        _ => return None,
+    })
+}
+
+#[cfg(not(unix))]
+fn file_error_name(_number: i32) -> Option<&'static str> {
+    None
 }

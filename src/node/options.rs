@@ -6,7 +6,7 @@ use std::time::Duration;
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
-use crate::net::{ListenOptions, ServerConfig, SharedHooks, TlsConfig, TlsError, Trace};
+use crate::net::{ListenOptions, ServerConfig, SharedHooks, SpoolLimits, TlsConfig, TlsError, Trace};
 use crate::session::{Backpressure, Config, DropPolicy};
 
 /// All options of a server. Times in milliseconds, sizes in bytes.
@@ -46,6 +46,8 @@ pub struct NativeOptions {
     pub max_transactions: f64,
     /// `maxSpoolBytes`
     pub max_spool_bytes: f64,
+    /// `maxSpoolTotalBytes`
+    pub max_spool_total_bytes: f64,
     /// `busyPollUs`
     pub busy_poll_us: f64,
     /// `backpressure.highWaterMark`
@@ -86,6 +88,7 @@ impl NativeOptions {
             handshake_timeout: millis(self.handshake_timeout_ms),
             max_header_bytes: size(self.max_header_bytes),
             max_inbound_bytes: size(self.max_inbound_bytes),
+            spool: SpoolLimits { session: self.max_spool_bytes as u64, total: self.max_spool_total_bytes as u64 },
             busy_poll: Duration::from_micros(self.busy_poll_us as u64),
             session: Config {
                 keep_alive: millis(self.keep_alive_interval_ms),
@@ -103,7 +106,8 @@ impl NativeOptions {
                 },
                 max_unacknowledged: size(self.max_unacknowledged),
                 max_transactions: size(self.max_transactions),
-                max_unread: self.max_spool_bytes as u64,
+                // The network layer has bounds for all streams together.
+                max_unread: u64::MAX,
                 ..Config::default()
             },
             hooks,

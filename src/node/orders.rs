@@ -76,6 +76,7 @@ pub(super) enum OrderKind {
     TxFetch = 36,
     TxConsumed = 37,
     TxRefuse = 38,
+    TxAsked = 39,
 }
 
 /// What the two threads share.

@@ -20,7 +20,7 @@ use crate::session::{Command, TxCommand, TxEvent, TxKey, TxOutcome};
 const SOURCE_FAILED: u32 = TxOutcome::SourceFailed as u32;
 
 /// The functions of transactions, by name. Each adds one order.
-pub(super) const FUNCTIONS: [(&str, sys::napi_callback); 7] = [
+pub(super) const FUNCTIONS: [(&str, sys::napi_callback); 8] = [
     ("txOpen", Some(tx_open)),
     ("txData", Some(tx_data)),
     ("txEnd", Some(tx_end)),
@@ -28,6 +28,7 @@ pub(super) const FUNCTIONS: [(&str, sys::napi_callback); 7] = [
     ("txFetch", Some(tx_fetch)),
     ("txConsumed", Some(tx_consumed)),
     ("txRefuse", Some(tx_refuse)),
+    ("txAsked", Some(tx_asked)),
 ];
 
 /// Carries out the order of a kind that starts with `Tx`.
@@ -46,6 +47,7 @@ pub(super) fn carry_out(server: &Server, slot: Slot, kind: u32, mut payload: Byt
     const ABORT: u32 = OrderKind::TxAbort as u32;
     const FETCH: u32 = OrderKind::TxFetch as u32;
     const CONSUMED: u32 = OrderKind::TxConsumed as u32;
+    const ASKED: u32 = OrderKind::TxAsked as u32;
     let command = match kind {
         DATA => TxCommand::Data { key: number, data: payload },
         END => TxCommand::End { key: number },
@@ -54,6 +56,7 @@ pub(super) fn carry_out(server: &Server, slot: Slot, kind: u32, mut payload: Byt
             let (start, end) = (payload.try_get_u64_ne(), payload.try_get_u64_ne());
             TxCommand::Fetch { key: number, start: start.unwrap_or(0), end: end.unwrap_or(0) }
         }
+        ASKED => return server.asked(slot, number),
         CONSUMED => TxCommand::Consumed { key: number, bytes: payload.try_get_u64_ne().unwrap_or(0) },
         _ => TxCommand::Refuse { key: number },
     };
@@ -76,11 +79,22 @@ fn open_order(mut payload: Bytes) -> Option<TxOrder> {
     let name = Text::new(payload.split_to(name_length)).ok()?.detached();
     let source = match source {
         0 => Source::Fed { size: u64::try_from(size).ok() },
-        1 => Source::File { path: PathBuf::from(String::from_utf8(payload.to_vec()).ok()?), start, end },
+        1 => Source::File { path: path_of(&payload), start, end },
         2 => Source::Memory,
         _ => Source::Spool,
     };
     Some(TxOrder { key, name, behaviour, source })
+}
+
+#[cfg(unix)]
+fn path_of(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::OsStr::from_bytes(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: &[u8]) -> PathBuf {
+    String::from_utf8_lossy(bytes).into_owned().into()
 }
 
 /// Writes what happened to a transaction into the log.
@@ -161,6 +175,11 @@ unsafe extern "C" fn tx_abort(env: sys::napi_env, info: sys::napi_callback_info)
 unsafe extern "C" fn tx_refuse(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: as above.
     unsafe { put_number(env, info, OrderKind::TxRefuse) }
+}
+
+unsafe extern "C" fn tx_asked(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: as above.
+    unsafe { put_number(env, info, OrderKind::TxAsked) }
 }
 
 /// # Safety

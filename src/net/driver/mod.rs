@@ -243,6 +243,8 @@ impl Driver {
                 Order::Verdict => self.session.handle(Input::Verdict, now),
                 Order::Open(order) => self.on_open(order, now),
                 Order::Spool(report) => self.on_spool_report(report, now),
+                Order::Asked(key) => self.spools.iter_mut().for_each(|spools| spools.on_asked(key)),
+                Order::Revoke(key) => self.spools.iter_mut().for_each(|spools| spools.cancel(key)),
                 Order::Source(report) => self.on_source_report(report, now),
             }
         });
@@ -321,6 +323,7 @@ impl Driver {
             app.event(self.slot, event);
             server.commits.part();
         }
+        urgent |= self.give_up_streams(now);
         self.count();
         if urgent || self.bulk >= BULK || (self.bulk > 0 && !self.reads_on) {
             self.bulk = 0;
@@ -343,6 +346,7 @@ impl Driver {
             queued_bytes: queued_bytes as u64,
             queued_frames: queued_frames as u64,
             rtt_ms: statistics.rtt_ms,
+            spooled_bytes: self.spooled_bytes(),
             ..self.figures
         };
         self.counters.set(&self.figures);

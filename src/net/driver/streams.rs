@@ -26,11 +26,11 @@ impl Driver {
             let open = TxCommand::Open { key, name, size, behaviour };
             return self.session.handle(Input::Command(Command::Transaction(open)), now);
         }
-        let sources = self
-            .sources
-            .get_or_insert_with(|| Box::new(Sources::new(self.mailbox.clone(), self.server.session_config.max_unread)));
-        let notice = sources.open(order);
-        self.notify(notice);
+        let sources = self.sources.get_or_insert_with(|| {
+            let (mailbox, ledger) = (self.mailbox.clone(), self.server.ledger.clone());
+            Box::new(Sources::new(mailbox, ledger, self.server.config.spool.session))
+        });
+        sources.open(order);
     }
 
     pub(super) fn on_spool_report(&mut self, report: SpoolReport, now: Instant) {
@@ -43,7 +43,7 @@ impl Driver {
             }
             app.event(slot, Event::Transaction(event));
         });
-        app.commit();
+        self.commit_streams();
         if let Some(key) = failed {
             let refuse = TxCommand::Refuse { key };
             self.session.handle(Input::Command(Command::Transaction(refuse)), now);
@@ -61,7 +61,7 @@ impl Driver {
                         }
                         app.event(slot, Event::Transaction(event));
                     });
-                    app.commit();
+                    self.commit_streams();
                 }
                 TxCommand::Refuse { key } => spools.forget(key),
                 _ => {}
@@ -81,8 +81,39 @@ impl Driver {
         self.session.handle(Input::Command(Command::Transaction(command)), now);
     }
 
+    /// Tells of the streams that had to be given up. False when there are none.
+    pub(super) fn give_up_streams(&mut self, now: Instant) -> bool {
+        let cancelled = self.spools.as_mut().map_or_else(Vec::new, |spools| spools.take_cancelled());
+        if self.reported_closed && self.lingering.is_none() {
+            return false;
+        }
+        for &key in &cancelled {
+            let ended = TxEvent::Ended { key, outcome: TxEnd::Overflow, expected: None, received: 0 };
+            self.server.app.event(self.slot, Event::Transaction(ended));
+            let refuse = TxCommand::Refuse { key };
+            self.session.handle(Input::Command(Command::Transaction(refuse)), now);
+            // TX_CANCEL is to go out.
+            self.fed = true;
+        }
+        !cancelled.is_empty()
+    }
+
+    /// Passes on what happened to streams: who hears of it finds the figures as they are now.
+    fn commit_streams(&self) {
+        self.counters.set_spooled(self.spooled_bytes());
+        self.server.app.commit();
+    }
+
+    /// Bytes of temporary files.
+    #[inline]
+    pub(super) fn spooled_bytes(&self) -> u64 {
+        let incoming = self.spools.as_ref().map_or(0, |spools| spools.in_files());
+        incoming + self.sources.as_ref().map_or(0, |sources| sources.in_files())
+    }
+
     /// The session is over: what has come whole of streams can still be read.
     pub(super) fn keep_finished_streams(&mut self) {
+        self.sources = None;
         let finished = self.spools.as_mut().map_or_else(Vec::new, |spools| spools.retain_finished());
         if finished.is_empty() {
             self.spools = None;
@@ -91,7 +122,7 @@ impl Driver {
         for key in finished {
             self.server.app.outlives(self.slot, key);
         }
-        self.lingering = Some(Lingering::begin(self.server.clone(), self.slot));
+        self.lingering = Some(Lingering::begin(self.server.clone(), self.slot, self.counters.clone()));
     }
 
     fn notify(&self, notice: Option<Notice>) {
@@ -104,15 +135,15 @@ impl Driver {
             }
             Some(Notice::Failed { key, error }) => app.source_failed(self.slot, key, &error),
         }
-        app.commit();
+        self.commit_streams();
     }
 
     /// Keeps back what its reader is not ready for.
     #[inline]
     pub(super) fn through_spool(&mut self, event: TxEvent) -> Option<TxEvent> {
         if matches!(event, TxEvent::Started { .. }) && self.spools.is_none() {
-            let max_unread = self.server.session_config.max_unread;
-            self.spools = Some(Box::new(Spools::new(self.mailbox.clone(), max_unread)));
+            let (mailbox, ledger) = (self.mailbox.clone(), self.server.ledger.clone());
+            self.spools = Some(Box::new(Spools::new(mailbox, ledger, self.server.config.spool.session)));
         }
         let Some(spools) = &mut self.spools else { return Some(event) };
         spools.on_event(event, self.server.app.as_ref())
