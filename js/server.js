@@ -6,13 +6,14 @@ import { CAMPError, rejected, serverClosed } from "./errors.js";
 import { Extensions } from "./extensions.js";
 import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
-import { number, policyName, readOptions, readSsl } from "./options.js";
+import { number, policyName, readOptions } from "./options.js";
 import { Peers } from "./peer.js";
 import { MORE, NOTHING, Records } from "./records.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
 import { prometheusText, serverStats } from "./stats.js";
 import { TextOrders } from "./text-orders.js";
+import { readSsl, standingTls } from "./tls-options.js";
 import { Validations } from "./validation.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
@@ -39,6 +40,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   /** Made when it is first asked for. @type {HttpInterop | undefined} */
   #http;
   #secure;
+  #standingTls;
   /** False once new connections are refused for good. */
   #accepting = true;
   /** False once `http_server.unref()` was called. */
@@ -70,7 +72,8 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#validations = new Validations(validator, (id, accepted) => {
       this.#order(() => this._native.validated(id, accepted));
     });
-    this.#secure = settings.cert !== undefined;
+    this.#secure = settings.tls !== undefined;
+    this.#standingTls = standingTls(options?.ssl);
     this.#flush = () => this.#flushNow();
     this.#dispatch = () => this.#dispatchNow();
     this._settings = { ackTimeoutMs: settings.ackTimeoutMs, dropPolicy: policyName(settings.dropPolicy) };
@@ -129,8 +132,9 @@ export class CAMPWebsocketServer extends EventEmitter {
 
   /** @param {import("../index.js").SSLOptions} ssl */
   SetSecureContext(ssl) {
-    const { key, cert } = readSsl(ssl);
-    if (!this._native.setTls(key, cert)) throw new Error("SetSecureContext: this server was started without ssl.");
+    const tls = readSsl(ssl, this.#standingTls);
+    if (!this._native.setTls(tls)) throw new Error("SetSecureContext: this server was started without ssl.");
+    this.#standingTls = standingTls(ssl, this.#standingTls);
   }
 
   /** @param {Extension} extension */

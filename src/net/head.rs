@@ -8,8 +8,7 @@ use super::refusal::Refusal;
 /// Most header fields of a request.
 const MAX_FIELDS: usize = 100;
 
-/// A parsed request head.
-#[derive(Debug)]
+/// A parsed request head. It has no `Debug`: the token is in it.
 pub(super) struct Head {
     pub(super) method: String,
     /// Path and query as sent.
@@ -19,8 +18,7 @@ pub(super) struct Head {
     http_1_1: bool,
 }
 
-/// What a CAMP upgrade request asks for, once it is known to be one.
-#[derive(Debug)]
+/// What a CAMP upgrade request asks for, once it is known to be one. No `Debug`, as above.
 pub(super) struct Credentials {
     pub(super) token: String,
     pub(super) sid: u64,

@@ -18,6 +18,7 @@ use super::commits::Commits;
 use super::connect::{self, ConnectId, Target};
 use super::handover::{HttpCommand, HttpConnections, HttpId};
 use super::hooks::SharedHooks;
+use super::io_text::IoText;
 use super::listener::{self, ListenOptions};
 use super::refusal::Refusal;
 use super::sends::Sends;
@@ -298,7 +299,7 @@ impl Server {
                 self.accept(listener).await;
             }
             Err(error) => {
-                trace.server(format_args!("cannot listen on port {}: {error}", self.config.port));
+                trace.server(format_args!("cannot listen on port {}: {}", self.config.port, IoText(&error)));
                 self.app.failed(&error);
                 self.app.commit();
             }
@@ -322,7 +323,7 @@ impl Server {
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    self.config.trace.server(format_args!("cannot accept: {error}"));
+                    self.config.trace.server(format_args!("cannot accept: {}", IoText(&error)));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::disk;
+use super::io_text::IoText;
 use super::sessions::{Mailbox, Order};
 use crate::protocol::{Behaviour, Text};
 use crate::session::{Command, Input, Session, TxCommand, TxEvent, TxKey};
@@ -348,7 +349,7 @@ impl Sources {
 
 /// The file with the range it has of `start..end`.
 fn open_file(path: &std::path::Path, start: u64, end: u64) -> io::Result<(Arc<File>, u64, u64)> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {}", path.display(), IoText(&error)));
     // Before it is opened: a FIFO without a writer would hold the thread for ever.
     let metadata = std::fs::metadata(path).map_err(named)?;
     if metadata.is_dir() {

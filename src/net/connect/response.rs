@@ -24,17 +24,25 @@ struct Head {
     fields: Vec<(String, String)>,
 }
 
-/// Reads the answer. Gives what came behind it, when it is the right one.
+/// The begin of what a TLS server may say to somebody who does not speak it.
+const TLS_ALERT: &[u8] = &[0x15, 0x03];
+
+/// Reads the answer. Gives what came behind it, when it is the right one. `plain`: it does not come over TLS.
 pub(super) async fn read(
     transport: &mut (impl AsyncRead + Unpin),
     key: &str,
     max_head: usize,
+    plain: bool,
 ) -> Result<Vec<u8>, ConnectError> {
     let mut buffer = Vec::new();
     let (head, length) = loop {
         let before = buffer.len();
         if transport.read_buf(&mut buffer).await.map_err(ConnectError::Broken)? == 0 {
-            return Err(not("the connection was closed before the upgrade request was answered"));
+            let advice = if plain { "; if the server speaks TLS, use wss:" } else { "" };
+            return Err(not(&format!("the connection was closed before the upgrade request was answered{advice}")));
+        }
+        if plain && buffer.starts_with(TLS_ALERT) {
+            return Err(not("the server speaks TLS: use wss:"));
         }
         // Parsing starts over each time, so it is tried only when a line has ended.
         if before > 0 && buffer.len() <= max_head && !buffer[before..].contains(&b'\n') {
