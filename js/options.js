@@ -1,4 +1,5 @@
 // Checks the options of a server and completes them with their defaults.
+import { isShared } from "./shared-port.js";
 import { readSsl } from "./tls-options.js";
 
 /** @typedef {import("../index.js").ICAMPWebsocketServerOptions} Options */
@@ -50,6 +51,7 @@ export function readOptions(options = {}) {
     port: integer("port", options.port, 8080, 0, 65535),
     backlog: integer("backlog", options.backlog, 511, 1, MAX_BACKLOG),
     reusePort: reusePort(options.reusePort),
+    adopts: isShared(options.reusePort),
     path: options.path === undefined ? undefined : path(options.path),
     allowedOrigins: options.allowedOrigins === undefined ? undefined : origins(options.allowedOrigins),
     maxConnections: size("maxConnections", options.maxConnections, Number.MAX_SAFE_INTEGER, 1),

@@ -11,6 +11,7 @@ import { Peers } from "./peer.js";
 import { MORE, NOTHING, Records } from "./records.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
+import { SharedPort } from "./shared-port.js";
 import { prometheusText, serverStats } from "./stats.js";
 import { TextOrders } from "./text-orders.js";
 import { readSsl, standingTls } from "./tls-options.js";
@@ -51,6 +52,8 @@ export class CAMPWebsocketServer extends EventEmitter {
   #destroyed;
   #onStopped = () => {};
   #stopped = false;
+  /** In a worker of a cluster. @type {SharedPort | undefined} */
+  #port;
   /** Whether something was sent that was not handed over yet. */
   #unflushed = false;
   #dispatching = false;
@@ -103,11 +106,12 @@ export class CAMPWebsocketServer extends EventEmitter {
       validate: (id, payload) => this.#validations.ask(id, payload),
       validationCancelled: (id) => this.#validations.cancel(id),
       refused: (status, remoteAddress, reason) => this.#onRefused(status, remoteAddress, reason),
-      listening: (port, family, address) => this.#onListening(port, family, address),
+      listening: (port, family, address) => this.#onListening({ port, family: `IPv${family}`, address }),
       failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
       stopped: () => this.#onStop(),
       http: () => this.#http,
     });
+    if (settings.adopts) this.#port = this.#sharePort(settings);
   }
 
   get http_server() {
@@ -169,8 +173,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   async Drain(timeoutMs) {
     const limit = number("timeoutMs", timeoutMs, DRAIN_MS, 0);
     this.#draining = true;
-    this.#stopAccepting();
-    this.#http?.stopListening();
+    this.#leavePort();
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, limit); });
@@ -240,6 +243,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   async #shutDown() {
     this.#accepting = false;
     this.#address = null;
+    this.#port?.close();
     if (this.#stopped) return;
     this.#holdProcess();
     this.#http?.destroy();
@@ -251,7 +255,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       await Promise.all(waiting.map((session) => session._whenSent()));
     }
     this.#order(() => this._native.shutdown());
-    await stopped;
+    await Promise.all([stopped, this.#port?.closed]);
   }
 
   async #drainSessions() {
@@ -307,14 +311,20 @@ export class CAMPWebsocketServer extends EventEmitter {
     if (refusedChannel.hasSubscribers) refusedChannel.publish({ server: this, status, reason, remoteAddress });
   }
 
-  /**
-   * @param {number} port
-   * @param {number} family
-   * @param {string} address
-   */
-  #onListening(port, family, address) {
+  /** @param {import("../native.cjs").NativeOptions} settings */
+  #sharePort(settings) {
+    return new SharedPort(settings, {
+      listening: (address) => this.#onListening(address),
+      failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
+      adopt: (fd) => this.#order(() => this._native.adopt(fd)),
+      disconnected: () => this.#leavePort(),
+    });
+  }
+
+  /** @param {AddressInfo} address */
+  #onListening(address) {
     if (!this.#accepting || this.#destroyed !== undefined) return;
-    this.#address = { port, family: `IPv${family}`, address };
+    this.#address = address;
     this.#emit("listening");
     this.#http?.listening();
   }
@@ -375,9 +385,15 @@ export class CAMPWebsocketServer extends EventEmitter {
     this._native.holdProcess(holds);
   }
 
+  #leavePort() {
+    this.#stopAccepting();
+    this.#http?.stopListening();
+  }
+
   #stopAccepting() {
     this.#accepting = false;
     this.#address = null;
+    this.#port?.close();
     this.#holdProcess();
     this.#order(() => this._native.stopAccepting());
   }

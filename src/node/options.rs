@@ -20,6 +20,8 @@ pub struct NativeOptions {
     pub backlog: i32,
     /// `reusePort`
     pub reuse_port: bool,
+    /// Whether JavaScript accepts the connections, and hands them over with `adopt`.
+    pub adopts: bool,
     /// `path`
     pub path: Option<String>,
     /// `allowedOrigins`, as browsers write them
@@ -106,7 +108,10 @@ impl NativeOptions {
         Ok(ServerConfig {
             host: self.host,
             port: self.port,
-            listen: ListenOptions { backlog: self.backlog, reuse_port: self.reuse_port },
+            listen: match self.adopts {
+                true => None,
+                false => Some(ListenOptions { backlog: self.backlog, reuse_port: self.reuse_port }),
+            },
             path: self.path,
             allowed_origins: self.allowed_origins,
             max_connections: size(self.max_connections),
