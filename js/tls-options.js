@@ -163,8 +163,8 @@ function readKey(name, value, phrase) {
   let key;
   try {
     key = createPrivateKey({ key: block.pem, format: "pem", ...(block.encrypted ? { passphrase: phrase } : undefined) });
-  } catch (error) {
-    throw unreadable(name, block.encrypted, /** @type {NodeJS.ErrnoException} */ (error).code ?? "");
+  } catch {
+    throw unreadable(name, block.encrypted);
   }
   const type = unsupportedType(key);
   if (type !== undefined) {
@@ -174,18 +174,15 @@ function readKey(name, value, phrase) {
 }
 
 /**
- * OpenSSL's own words are left out: nothing says that they never quote.
+ * OpenSSL's own words are left out: nothing says that they never quote. Nor does its code tell a wrong passphrase
+ * from a damaged key: one in 256 seems to decrypt.
  *
  * @param {string} name
  * @param {boolean} encrypted
- * @param {string} code
  */
-function unreadable(name, encrypted, code) {
+function unreadable(name, encrypted) {
   if (!encrypted) return tlsError(KEY, `${name} is damaged, or of a kind that this Node.js does not know: what stands between BEGIN and END is no private key.`);
-  if (/UNSUPPORTED|UNKNOWN/.test(code)) {
-    return tlsError(UNSUPPORTED, `${name} is encrypted in a way that this Node.js does not know: convert it with \`openssl pkcs8 -topk8 -in FILE\`.`);
-  }
-  return tlsError(PASSPHRASE, `${name} cannot be decrypted: the passphrase is wrong, or the file is damaged.`);
+  return tlsError(PASSPHRASE, `${name} cannot be decrypted: the passphrase is wrong, the file is damaged, or encrypted in a way that this Node.js does not know (\`openssl pkcs8 -topk8 -in FILE\` converts it).`);
 }
 
 /**
