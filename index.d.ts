@@ -144,7 +144,7 @@ export interface ICAMPWebsocketServerOptions {
 }
 
 /** A text in PEM, as string or bytes. */
-export type Pem = string | NodeJS.ArrayBufferView;
+type Pem = string | NodeJS.ArrayBufferView;
 
 /**
  * Key and certificate of a TLS server, and what it asks of its clients. What is wrong with them is a
