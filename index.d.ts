@@ -78,7 +78,11 @@ export interface ICAMPWebsocketServerOptions {
     backlog?: number | undefined;
     /**
      * Whether several processes may listen on the port, the system spreading connections over them;
-     * all of them must ask for it. Unix only: a `RangeError` on Windows. Default false.
+     * all of them must ask for it. Unix only: a `RangeError` on Windows.
+     *
+     * Default false, but in a worker of `node:cluster`: there the workers share the port through the primary,
+     * as those of `http.Server` do, and get the same one for port 0. `false` in a worker: the port is its own.
+     * On Windows it is in any case.
      */
     reusePort?: boolean | undefined;
     /**
@@ -159,12 +163,53 @@ export interface ICAMPWebsocketServerOptions {
     busyPollUs?: number | undefined;
 }
 
-/** Key and certificate of a TLS server, both PEM. */
+/** A text in PEM, as string or bytes. */
+type Pem = string | NodeJS.ArrayBufferView;
+
+/**
+ * Key and certificate of a TLS server, and what it asks of its clients. What is wrong with them is a
+ * `RangeError`, or a `TypeError` for a value of the wrong type, that names the option. It never quotes any of
+ * it, and carries a `code`:
+ * - `ERR_CAMP_TLS_KEY`, `ERR_CAMP_TLS_CERT`, `ERR_CAMP_TLS_CA`: it is not PEM, damaged, or something else; the
+ *   message says what it seems to be and what to do
+ * - `ERR_CAMP_TLS_PASSPHRASE`: the key is encrypted, and the passphrase is missing or wrong
+ * - `ERR_CAMP_TLS_MISMATCH`: key and certificate do not belong together
+ * - `ERR_CAMP_TLS_UNSUPPORTED`: a type of key, or an option of Node's `tls`, that is not supported
+ *
+ * A certificate that has expired, or is not valid yet, is served; `process` emits a warning with the code
+ * `CAMP_TLS_CERT_DATE`.
+ */
 export interface SSLOptions {
-    /** The private key. */
-    key: Buffer | string;
-    /** The certificate, followed by the chain when there is one. */
-    cert: Buffer | string;
+    /**
+     * The private key; several for certificates of several types. RSA with 2048 to 4096 bits, ECDSA on P-256
+     * or P-384, or Ed25519; encrypted ones need their passphrase.
+     */
+    key: Pem | readonly (Pem | { pem: Pem; passphrase?: string | undefined })[];
+    /**
+     * The certificate, followed by its issuers' when there are any; several, one for each key, in any order. A
+     * client is shown the first whose type it knows.
+     */
+    cert: Pem | readonly Pem[];
+    /** The passphrase of encrypted keys that have none of their own. */
+    passphrase?: string | undefined;
+    /**
+     * Certificates of authorities: those of whom clients must have a certificate from (`requestCert`). A `cert`
+     * that comes without its issuers is shown with those found here. Default: Node's root certificates.
+     */
+    ca?: Pem | readonly Pem[] | undefined;
+    /** Whether only clients with a certificate that `ca` vouches for are let in. Default false. */
+    requestCert?: boolean | undefined;
+    /** As in Node, but with `requestCert` it can only be true. Default true. */
+    rejectUnauthorized?: boolean | undefined;
+    /** The oldest version spoken. Default `"TLSv1.2"`. */
+    minVersion?: "TLSv1.2" | "TLSv1.3" | undefined;
+    /** The newest version spoken. Default `"TLSv1.3"`. */
+    maxVersion?: "TLSv1.2" | "TLSv1.3" | undefined;
+    /**
+     * Protocols to agree on (ALPN), the preferred one first: names of 1 to 255 bytes, or all of them in
+     * one buffer, each behind its length. Default: none, clients may ask for any.
+     */
+    ALPNProtocols?: readonly (string | NodeJS.ArrayBufferView)[] | NodeJS.ArrayBufferView | undefined;
 }
 
 /**
@@ -273,10 +318,10 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
     /** {@link stats} in the text format of Prometheus; every name begins with `camp_`. */
     metrics(): string;
     /**
-     * Replaces key and certificate: TLS handshakes from now on use them, no session is dropped.
-     * @throws {Error} something that is no PEM key and certificate, or not a pair; the old ones stay in
-     * force. Also when the server was started without `ssl`.
-     * @throws {TypeError} a key or certificate that is neither Buffer nor string
+     * Replaces key and certificate: TLS handshakes from now on use them, no session is dropped. Other
+     * fields that are not given stay in force, `requestCert` and `ca` among them.
+     * @throws {RangeError | TypeError} as {@link SSLOptions} says; the old ones stay in force
+     * @throws {Error} the server was started without `ssl`
      */
     SetSecureContext(ssl: SSLOptions): void;
     /**
@@ -347,7 +392,7 @@ export interface ConnectPeerOptions {
      * Whom to trust instead of the system's root certificates: one or more certificates in PEM. They vouch for
      * those they have signed, and for themselves.
      */
-    ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
+    ca?: Pem | readonly Pem[] | undefined;
     /** The name or address that the server's certificate must have. Default: that of the URL. */
     servername?: string | undefined;
     /** `false` takes any certificate: for tests. Default true. */

@@ -161,6 +161,28 @@ test("a TLS server at the end of ws: is no WebSocket server", async (t) => {
   assert.equal(error.code, "ERR_CAMP_HANDSHAKE_FAILED", error.stack);
 });
 
+test("an error says what to do about it", async (t) => {
+  const { server, port } = await startServer(t);
+  const far = await startSecure(t);
+  const expired = await startSecure(t, pair("test-only-expired"));
+  const message = async (url, options) => (await rejection(server.ConnectPeer(url, "T", options))).message;
+  assert.match(await message(far.url(), { ca: SECOND }), /No TLS connection to .*: nobody who is trusted vouches for its certificate; pass .* as ca/);
+  assert.match(await message(far.url(), { ca: CERT, servername: "example.com" }), /not for "example\.com" but for .*localhost.*; pass the right one as servername/);
+  assert.match(await message(expired.url(), { ca: pem("test-only-expired.cert") }), /its certificate has expired/);
+  assert.match(await message(`wss://127.0.0.1:${port}`, { ca: CERT }), /does not answer in TLS; if it speaks none, use ws:/);
+  assert.match(await message(`ws://127.0.0.1:${far.port}`), /the server speaks TLS(: |, )use wss:/);
+  const [node, silent, nginx] = [
+    await otherServer(t, () => {}, { secure: SECURE }),
+    await otherServer(t, (socket) => socket.end()),
+    await otherServer(t, (socket) => socket.end("HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<center>The plain HTTP request was sent to HTTPS port</center>")),
+  ];
+  assert.match(await message(node.url.replace("wss:", "ws:")), /speaks TLS,? use wss:/);
+  assert.match(await message(silent.url.replace("ws:", "wss:"), { ca: CERT }), /closed during the TLS handshake; if the server speaks no TLS, use ws:/);
+  assert.match(await message(nginx.url), /HTTPS port Use wss:/);
+  const old = await otherServer(t, () => {}, { secure: { ...SECURE, minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "DEFAULT:@SECLEVEL=0" } });
+  assert.match(await message(old.url, { ca: CERT }), /neither TLS 1\.2 nor 1\.3/);
+});
+
 test("a connection that ends during the TLS handshake is a rejection", async (t) => {
   const { server } = await startServer(t);
   for (const script of [(socket) => socket.end(), (socket) => socket.once("data", () => socket.resetAndDestroy())]) {

@@ -152,7 +152,10 @@ export function connectFailure(failure, status, origin, text) {
     case 0: return new CAMPError("ERR_CAMP_CONNECT_FAILED", `Cannot connect to ${origin}: ${message}.`, cause);
     case 1: return new CAMPError("ERR_CAMP_TLS_FAILED", `No TLS connection to ${origin}: ${message}.`, cause);
     case 2: {
-      const words = `${origin} refused the session: ${message}. ${explanation(body.join(" "))}`;
+      const why = explanation(body.join(" "));
+      // What nginx, Go's server and others say in plain text.
+      const advice = origin.startsWith("ws:") && /HTTPS (port|server)/i.test(why) ? " Use wss:." : "";
+      const words = `${origin} refused the session: ${message}. ${why}${advice}`;
       return new CAMPError("ERR_CAMP_REFUSED", words.trimEnd(), { status });
     }
     case 4: return new CAMPError("ERR_CAMP_TIMEOUT", `No session with ${origin}: ${message}.`);

@@ -1,4 +1,6 @@
 // Checks the options of a server and completes them with their defaults.
+import { isShared } from "./shared-port.js";
+import { readSsl } from "./tls-options.js";
 
 /** @typedef {import("../index.js").ICAMPWebsocketServerOptions} Options */
 /** @typedef {import("../index.js").BackpressureOpts} BackpressureOpts */
@@ -49,10 +51,11 @@ export function readOptions(options = {}) {
     port: integer("port", options.port, 8080, 0, 65535),
     backlog: integer("backlog", options.backlog, 511, 1, MAX_BACKLOG),
     reusePort: reusePort(options.reusePort),
+    adopts: isShared(options.reusePort),
     path: options.path === undefined ? undefined : path(options.path),
     allowedOrigins: options.allowedOrigins === undefined ? undefined : origins(options.allowedOrigins),
     maxConnections: size("maxConnections", options.maxConnections, Number.MAX_SAFE_INTEGER, 1),
-    ...(ssl === undefined ? undefined : readSsl(ssl)),
+    tls: ssl === undefined ? undefined : readSsl(ssl),
     keepAliveIntervalMs: number("keepAliveIntervalMs", options.keepAliveIntervalMs, 15000, 1, MAX_MS),
     ackTimeoutMs: number("ackTimeoutMs", options.ackTimeoutMs, 15000, 1, MAX_MS),
     handshakeTimeoutMs: number("handshakeTimeoutMs", options.handshakeTimeoutMs, 10000, 1, MAX_MS),
@@ -70,15 +73,6 @@ export function readOptions(options = {}) {
     dropPolicy: POLICIES.indexOf(queue.dropPolicy),
     ...debugSections(),
   };
-}
-
-/**
- * @param {import("../index.js").SSLOptions} ssl
- * @throws {TypeError} naming the option
- */
-export function readSsl(ssl) {
-  if (typeof ssl !== "object" || ssl === null) throw wrongType("ssl", "an object", ssl);
-  return { key: pem("ssl.key", ssl.key), cert: pem("ssl.cert", ssl.cert) };
 }
 
 /**
@@ -293,16 +287,6 @@ export function text(name, value) {
   return value;
 }
 
-/**
- * @param {string} name
- * @param {unknown} value
- */
-export function pem(name, value) {
-  if (typeof value === "string") return Buffer.from(value);
-  if (value instanceof Uint8Array) return value;
-  throw wrongType(name, "a Buffer or string in PEM format", value);
-}
-
 /** @param {unknown} value */
 function isPull(value) {
   if (value === undefined || value === 0 || value === "push") return false;
@@ -342,11 +326,22 @@ export function debugSection(name) {
  * @param {unknown} value
  */
 export function wrongType(name, expected, value) {
-  return new TypeError(`${name} must be ${expected}, not ${show(value)}.`);
+  const shown = expected.startsWith("an object") && typeof value === "string" ? "a string" : show(value);
+  return new TypeError(`${name} must be ${expected}, not ${shown}.`);
 }
 
-/** @param {unknown} value */
+/** Longest text that is quoted. */
+const MAX_SHOWN = 64;
+
+/**
+ * A value in an error. A text that may hold a key, a password or a token is not quoted.
+ *
+ * @param {unknown} value
+ */
 function show(value) {
-  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "function") return "a function";
+  if (typeof value === "string") {
+    return value.length > MAX_SHOWN || /[@?#\r\n]/.test(value) ? `a string of ${value.length} characters` : JSON.stringify(value);
+  }
   return value === null || typeof value !== "object" ? String(value) : Object.prototype.toString.call(value);
 }

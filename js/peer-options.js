@@ -1,5 +1,6 @@
 // Checks what `ConnectPeer` was called with, and completes it.
-import { abortSignal, boolean, number, pem, text, wrongType } from "./options.js";
+import { abortSignal, boolean, number, text, wrongType } from "./options.js";
+import { readCertificates } from "./tls-options.js";
 
 /**
  * What `ConnectPeer` was called with.
@@ -17,7 +18,7 @@ export function readConnectOptions(host, bearer, given = {}, timeoutMs) {
   if (typeof given !== "object" || given === null) throw wrongType("options", "an object", given);
   const secure = url.protocol === "wss:";
   const name = url.hostname.replace(/^\[|\]$/g, "");
-  const ca = given.ca === undefined ? undefined : [given.ca].flat().map((one) => pem("ca", one));
+  const ca = given.ca === undefined ? undefined : readCertificates("ca", given.ca).map(({ raw }) => raw);
   return {
     target: {
       origin: `${url.protocol}//${url.host}`,

@@ -6,15 +6,17 @@ import { CAMPError, rejected, serverClosed } from "./errors.js";
 import { Extensions } from "./extensions.js";
 import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
-import { number, policyName, readOptions, readSsl } from "./options.js";
+import { number, policyName, readOptions } from "./options.js";
 import { Peers } from "./peer.js";
 import { forgetLast } from "./pending.js";
 import { MORE, NOTHING, Records } from "./records.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
+import { SharedPort } from "./shared-port.js";
 import { prometheusText, serverStats } from "./stats.js";
 import { print } from "./stderr.js";
 import { TextOrders } from "./text-orders.js";
+import { readSsl, standingTls } from "./tls-options.js";
 import { Validations } from "./validation.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
@@ -42,6 +44,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   #http;
   #secure;
   #maxHeaderBytes;
+  #standingTls;
   /** False once new connections are refused for good. */
   #accepting = true;
   /** False once `http_server.unref()` was called. */
@@ -52,6 +55,8 @@ export class CAMPWebsocketServer extends EventEmitter {
   #destroyed;
   #onStopped = () => {};
   #stopped = false;
+  /** In a worker of a cluster. @type {SharedPort | undefined} */
+  #port;
   /** Whether something was sent that was not handed over yet. */
   #unflushed = false;
   #dispatching = false;
@@ -73,7 +78,8 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#validations = new Validations(validator, (id, accepted) => {
       this.#order(() => this._native.validated(id, accepted));
     });
-    this.#secure = settings.cert !== undefined;
+    this.#secure = settings.tls !== undefined;
+    this.#standingTls = standingTls(options?.ssl);
     this.#maxHeaderBytes = settings.maxHeaderBytes;
     this.#flush = () => this.#flushNow();
     this.#dispatch = () => this.#dispatchNow();
@@ -110,11 +116,12 @@ export class CAMPWebsocketServer extends EventEmitter {
       validate: (id, payload) => this.#validations.ask(id, payload),
       validationCancelled: (id) => this.#validations.cancel(id),
       refused: (status, remoteAddress, reason) => this.#onRefused(status, remoteAddress, reason),
-      listening: (port, family, address) => this.#onListening(port, family, address),
+      listening: (port, family, address) => this.#onListening({ port, family: `IPv${family}`, address }),
       failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
       stopped: () => this.#onStop(),
       http: () => this.#http,
     });
+    if (settings.adopts) this.#port = this.#sharePort(settings);
   }
 
   get http_server() {
@@ -139,8 +146,9 @@ export class CAMPWebsocketServer extends EventEmitter {
 
   /** @param {import("../index.js").SSLOptions} ssl */
   SetSecureContext(ssl) {
-    const { key, cert } = readSsl(ssl);
-    if (!this._native.setTls(key, cert)) throw new Error("SetSecureContext: this server was started without ssl.");
+    const tls = readSsl(ssl, this.#standingTls);
+    if (!this._native.setTls(tls)) throw new Error("SetSecureContext: this server was started without ssl.");
+    this.#standingTls = standingTls(ssl, this.#standingTls);
   }
 
   /** @param {Extension} extension */
@@ -175,8 +183,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   async Drain(timeoutMs) {
     const limit = number("timeoutMs", timeoutMs, DRAIN_MS, 0);
     this.#draining = true;
-    this.#stopAccepting();
-    this.#http?.stopListening();
+    this.#leavePort();
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, limit); });
@@ -246,6 +253,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   async #shutDown() {
     this.#accepting = false;
     this.#address = null;
+    this.#port?.close();
     if (this.#stopped) return;
     this.#holdProcess();
     this.#http?.destroy();
@@ -257,7 +265,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       await Promise.all(waiting.map((session) => session._whenSent()));
     }
     this.#order(() => this._native.shutdown());
-    await stopped;
+    await Promise.all([stopped, this.#port?.closed]);
   }
 
   async #drainSessions() {
@@ -314,14 +322,20 @@ export class CAMPWebsocketServer extends EventEmitter {
     if (refusedChannel.hasSubscribers) refusedChannel.publish({ server: this, status, reason, remoteAddress });
   }
 
-  /**
-   * @param {number} port
-   * @param {number} family
-   * @param {string} address
-   */
-  #onListening(port, family, address) {
+  /** @param {import("../native.cjs").NativeOptions} settings */
+  #sharePort(settings) {
+    return new SharedPort(settings, {
+      listening: (address) => this.#onListening(address),
+      failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
+      adopt: (fd) => this.#order(() => this._native.adopt(fd)),
+      disconnected: () => this.#leavePort(),
+    });
+  }
+
+  /** @param {AddressInfo} address */
+  #onListening(address) {
     if (!this.#accepting || this.#destroyed !== undefined) return;
-    this.#address = { port, family: `IPv${family}`, address };
+    this.#address = address;
     this.#emit("listening");
     this.#http?.listening();
   }
@@ -384,9 +398,15 @@ export class CAMPWebsocketServer extends EventEmitter {
     this._native.holdProcess(holds);
   }
 
+  #leavePort() {
+    this.#stopAccepting();
+    this.#http?.stopListening();
+  }
+
   #stopAccepting() {
     this.#accepting = false;
     this.#address = null;
+    this.#port?.close();
     this.#holdProcess();
     this.#order(() => this._native.stopAccepting());
   }

@@ -1,5 +1,6 @@
 //! Whom a server tells of what happens.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,7 +75,6 @@ pub trait Application {
 }
 
 /// What is known of a session at its begin.
-#[derive(Debug)]
 pub struct Opened {
     /// Session id.
     pub sid: u64,
@@ -84,6 +84,13 @@ pub struct Opened {
     pub remote: SocketAddr,
     /// Its live figures.
     pub counters: Arc<Counters>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is a secret.
+        f.debug_struct("Opened").field("sid", &self.sid).field("remote", &self.remote).finish_non_exhaustive()
+    }
 }
 
 /// What is known of a request that was refused.

@@ -12,8 +12,7 @@ const USUAL_FIELDS: usize = 64;
 /// As lenient as others with the bits that the last character does not need.
 const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
-/// A parsed request head.
-#[derive(Debug)]
+/// A parsed request head. It has no `Debug`: the token is in it.
 pub(super) struct Head {
     pub(super) method: String,
     /// Path and query as sent.
@@ -23,8 +22,7 @@ pub(super) struct Head {
     pub(super) http_1_1: bool,
 }
 
-/// What a CAMP upgrade request asks for, once it is known to be one.
-#[derive(Debug)]
+/// What a CAMP upgrade request asks for, once it is known to be one. No `Debug`, as above.
 pub(super) struct Credentials {
     pub(super) token: String,
     pub(super) sid: u64,

@@ -18,6 +18,7 @@ use super::commits::Commits;
 use super::connect::{self, ConnectId, Target};
 use super::handover::{HttpCommand, HttpConnections, HttpId};
 use super::hooks::SharedHooks;
+use super::io_text::IoText;
 use super::ledger::{Ledger, SpoolLimits};
 use super::listener::{self, ListenOptions};
 use super::refusal::Refusal;
@@ -42,8 +43,9 @@ pub struct ServerConfig {
     pub host: Option<String>,
     /// Port to bind; 0 lets the system choose.
     pub port: u16,
-    /// How the system is to listen.
-    pub listen: ListenOptions,
+    /// How the system is to listen; `None`: the application does, and hands connections over with
+    /// [`Server::adopt`].
+    pub listen: Option<ListenOptions>,
     /// The path that upgrade requests must name; any when `None`.
     pub path: Option<String>,
     /// Origins that browsers may connect from; any when `None`.
@@ -127,7 +129,9 @@ impl Server {
             refusing: Cell::new(false),
             refuse: Notify::new(),
         });
-        tokio::task::spawn_local(server.clone().listen());
+        if let Some(options) = server.config.listen {
+            tokio::task::spawn_local(server.clone().listen(options));
+        }
         server
     }
 
@@ -196,6 +200,19 @@ impl Server {
     /// The application has seen the session's `Closed` event and will not use the slot again.
     pub fn release(&self, slot: Slot) {
         self.sessions.release(slot);
+    }
+
+    /// Takes over a connection that the application has accepted, as if it had come to our own port.
+    pub fn adopt(self: &Rc<Self>, stream: std::net::TcpStream) {
+        if self.is_refusing() {
+            return;
+        }
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        match stream.and_then(|stream| stream.peer_addr().map(|remote| (stream, remote))) {
+            Ok((stream, remote)) => self.admit(stream, remote),
+            // The client has gone meanwhile, or the system is out of memory.
+            Err(error) => self.config.trace.server(format_args!("cannot accept: {}", IoText(&error))),
+        }
     }
 
     /// Passes a command to a connection that was handed over.
@@ -295,9 +312,9 @@ impl Server {
         }
     }
 
-    async fn listen(self: Rc<Self>) {
+    async fn listen(self: Rc<Self>, options: ListenOptions) {
         let trace = self.config.trace;
-        let bound = match listener::bind(self.config.host.as_deref(), self.config.port, self.config.listen).await {
+        let bound = match listener::bind(self.config.host.as_deref(), self.config.port, options).await {
             Ok(listener) => listener.local_addr().map(|address| (listener, address)),
             Err(error) => Err(error),
         };
@@ -310,7 +327,7 @@ impl Server {
                 self.accept(listener).await;
             }
             Err(error) => {
-                trace.server(format_args!("cannot listen on port {}: {error}", self.config.port));
+                trace.server(format_args!("cannot listen on port {}: {}", self.config.port, IoText(&error)));
                 self.app.failed(&error);
                 self.app.commit();
             }
@@ -325,16 +342,10 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, remote)) if self.connections() >= self.app.connection_limit() => {
-                    self.turn_away(&stream, remote);
-                }
-                Ok((stream, remote)) => {
-                    let handshake = Handshake::begin(self.clone());
-                    tokio::task::spawn_local(upgrade::run(handshake, stream, remote));
-                }
+                Ok((stream, remote)) => self.admit(stream, remote),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    self.config.trace.server(format_args!("cannot accept: {error}"));
+                    self.config.trace.server(format_args!("cannot accept: {}", IoText(&error)));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -343,6 +354,13 @@ impl Server {
 }
 
 impl Server {
+    fn admit(self: &Rc<Self>, stream: TcpStream, remote: SocketAddr) {
+        if self.connections() >= self.app.connection_limit() {
+            return self.turn_away(&stream, remote);
+        }
+        tokio::task::spawn_local(upgrade::run(Handshake::begin(self.clone()), stream, remote));
+    }
+
     /// Connections that were accepted and are there, whatever has become of them.
     fn connections(&self) -> usize {
         self.arriving.get() + self.sessions.places.accepted() + self.http.live()

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::disk::{self, DiskFile};
+use super::io_text::IoText;
 use super::sessions::{Mailbox, Order};
 use super::sources::SourceReport;
 use crate::session::TxKey;
@@ -217,7 +218,7 @@ struct AtPath {
 
 impl fmt::Display for AtPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.error)
+        write!(f, "{}: {}", self.path.display(), IoText(&self.error))
     }
 }
 

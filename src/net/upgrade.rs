@@ -1,5 +1,6 @@
 //! From an accepted connection to a session: TLS, request head, validation, response.
 
+use std::fmt;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,7 @@ use super::counters::Counters;
 use super::driver::Driver;
 use super::handover::HttpOpened;
 use super::head::Head;
+use super::io_text::IoText;
 use super::places::Place;
 use super::refusal::Refusal;
 use super::server::{Handshake, Server};
@@ -29,7 +31,6 @@ use crate::session::Role;
 pub type UpgradeId = u32;
 
 /// What the application may know of a client before it lets it in.
-#[derive(Debug)]
 pub struct UpgradeRequest {
     /// The bearer token.
     pub token: String,
@@ -41,6 +42,13 @@ pub struct UpgradeRequest {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The client's address.
     pub remote: SocketAddr,
+}
+
+impl fmt::Debug for UpgradeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is a secret; it is in the URL too, or in the header fields.
+        f.debug_struct("UpgradeRequest").field("sid", &self.sid).field("remote", &self.remote).finish_non_exhaustive()
+    }
 }
 
 /// Room for a request head of the usual length: one system call reads it.
@@ -123,7 +131,7 @@ async fn secure(server: &Server, stream: TcpStream, remote: SocketAddr, deadline
     tokio::select! {
         accepted = timeout_at(deadline, tls.acceptor().accept(stream)) => match accepted {
             Ok(Ok(stream)) => return Some(Transport::Tls(Box::new(stream))),
-            Ok(Err(error)) => server.config.trace.server(format_args!("TLS with {remote} failed: {error}")),
+            Ok(Err(error)) => server.config.trace.server(format_args!("TLS with {remote} failed: {}", IoText(&error))),
             Err(_) => server.config.trace.server(format_args!("TLS with {remote} took too long")),
         },
         () = server.refuses() => {}

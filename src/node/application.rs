@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
-use super::error::system_error_code;
+use super::error::system_error;
 use super::http::{self, LiveInterest};
 use super::log::{Log, LogWriter};
 use super::peer;
@@ -67,9 +67,7 @@ impl Application for JsApplication {
     }
 
     fn failed(&self, error: &io::Error) {
-        self.log.put(0, Kind::Failed, |out| {
-            out.extend_from_slice(format!("{}\0{error}", system_error_code(error)).as_bytes());
-        });
+        self.log.put(0, Kind::Failed, |out| out.extend_from_slice(system_error(error).as_bytes()));
     }
 
     fn validate(&self, id: UpgradeId, request: &UpgradeRequest) {

@@ -1,6 +1,25 @@
-//! Names of system errors as Node gives them.
+//! Errors as JavaScript sees them: names of system errors as Node gives them, and codes of our own.
 
 use std::io;
+
+use crate::net::{IoText, TlsError};
+
+/// A system error for JavaScript: its code, a zero and its words.
+pub(super) fn system_error(error: &io::Error) -> String {
+    format!("{}\0{}", system_error_code(error), IoText(error))
+}
+
+/// What `js/tls-options.js` has not found wrong with `ssl`, under the codes it uses.
+pub(super) fn tls_error(error: TlsError) -> napi::Error<&'static str> {
+    let code = match error {
+        TlsError::Key => "ERR_CAMP_TLS_KEY",
+        TlsError::Certificate(_) => "ERR_CAMP_TLS_CERT",
+        TlsError::Mismatch => "ERR_CAMP_TLS_MISMATCH",
+        TlsError::ClientRoot(_) => "ERR_CAMP_TLS_CA",
+        TlsError::Versions => "ERR_CAMP_TLS_UNSUPPORTED",
+    };
+    napi::Error::new(code, format!("{error}."))
+}
 
 /// The code under which Node's users know a system error.
 pub(super) fn system_error_code(error: &io::Error) -> &'static str {

@@ -1,7 +1,6 @@
 //! What JavaScript wants of connections that were handed over, and how what happens to them is put
 //! into records.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use napi_derive::napi;
 
-use super::error::system_error_code;
+use super::error::system_error;
 use super::orders::OrderKind;
 use super::record::{Kind, put_words};
 use super::server::NativeServer;
@@ -183,7 +182,9 @@ pub(super) fn encode(event: HttpEvent) -> (Kind, Bytes) {
             put_words(&mut payload, &[u32::try_from(bytes).unwrap_or(u32::MAX)]);
             (Kind::HttpWritten, payload.into())
         }
-        HttpEvent::Closed(error) => (Kind::HttpClosed, error.map_or_else(Bytes::new, |error| describe(&error).into())),
+        HttpEvent::Closed(error) => {
+            (Kind::HttpClosed, error.map_or_else(Bytes::new, |error| system_error(&error).into()))
+        }
     }
 }
 
@@ -200,8 +201,4 @@ pub(super) fn encode_ends(remote: SocketAddr, local: SocketAddr) -> Vec<u8> {
     put_words(&mut payload, &[remote.port().into(), local.port().into()]);
     payload.extend_from_slice(format!("{}\0{}", remote.ip(), local.ip()).as_bytes());
     payload
-}
-
-fn describe(error: &io::Error) -> String {
-    format!("{}\0{error}", system_error_code(error))
 }

@@ -4,6 +4,7 @@
 //! server, which JavaScript takes in batches after one wake; what JavaScript wants is appended to
 //! one batch of [`orders`], handed over once per tick.
 
+mod adoption;
 mod application;
 mod error;
 mod http;

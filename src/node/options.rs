@@ -6,7 +6,9 @@ use std::time::Duration;
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
-use crate::net::{ListenOptions, ServerConfig, SharedHooks, SpoolLimits, TlsConfig, TlsError, Trace};
+use crate::net::{
+    ListenOptions, ServerConfig, SharedHooks, SpoolLimits, TlsConfig, TlsError, TlsIdentity, TlsOptions, Trace,
+};
 use crate::session::{Backpressure, Config, DropPolicy};
 
 /// All options of a server. Times in milliseconds, sizes in bytes.
@@ -20,16 +22,16 @@ pub struct NativeOptions {
     pub backlog: i32,
     /// `reusePort`
     pub reuse_port: bool,
+    /// Whether JavaScript accepts the connections, and hands them over with `adopt`.
+    pub adopts: bool,
     /// `path`
     pub path: Option<String>,
     /// `allowedOrigins`, as browsers write them
     pub allowed_origins: Option<Vec<String>>,
     /// `maxConnections`
     pub max_connections: f64,
-    /// PEM private key; with `cert`, or neither.
-    pub key: Option<Uint8Array>,
-    /// PEM certificate chain.
-    pub cert: Option<Uint8Array>,
+    /// `ssl`
+    pub tls: Option<NativeTls>,
     /// `keepAliveIntervalMs`
     pub keep_alive_interval_ms: f64,
     /// `ackTimeoutMs`
@@ -70,17 +72,52 @@ pub struct NativeOptions {
     pub debug_backpressure: bool,
 }
 
+/// `ssl`, as `js/tls-options.js` has read it.
+#[napi(object)]
+pub struct NativeTls {
+    /// Private keys, PKCS#8 in DER.
+    pub keys: Vec<Uint8Array>,
+    /// For each key its certificate in DER, followed by those of its issuers.
+    pub chains: Vec<Vec<Uint8Array>>,
+    /// Certificates in DER of whom clients must have a certificate from.
+    pub client_roots: Option<Vec<Uint8Array>>,
+    /// 2 for TLS 1.2, 3 for TLS 1.3
+    pub min_version: u32,
+    /// as `min_version`
+    pub max_version: u32,
+    /// `ALPNProtocols`
+    pub alpn: Vec<Uint8Array>,
+}
+
+impl NativeTls {
+    pub(super) fn into_config(self) -> Result<TlsConfig, TlsError> {
+        let chains = self.chains.iter().map(|chain| bytes(chain));
+        let identities = self.keys.iter().zip(chains).map(|(key, chain)| TlsIdentity { key: key.to_vec(), chain });
+        TlsConfig::new(TlsOptions {
+            identities: identities.collect(),
+            client_roots: self.client_roots.as_deref().map(bytes),
+            tls12: self.min_version <= 2,
+            tls13: self.max_version >= 3,
+            alpn: bytes(&self.alpn),
+        })
+    }
+}
+
+fn bytes(arrays: &[Uint8Array]) -> Vec<Vec<u8>> {
+    arrays.iter().map(|array| array.to_vec()).collect()
+}
+
 impl NativeOptions {
     /// The configuration of the network layer.
     pub(super) fn into_config(self, hooks: Arc<SharedHooks>) -> Result<ServerConfig, TlsError> {
-        let tls = match (&self.key, &self.cert) {
-            (Some(key), Some(cert)) => Some(TlsConfig::from_pem(key, cert)?),
-            _ => None,
-        };
+        let tls = self.tls.map(NativeTls::into_config).transpose()?;
         Ok(ServerConfig {
             host: self.host,
             port: self.port,
-            listen: ListenOptions { backlog: self.backlog, reuse_port: self.reuse_port },
+            listen: match self.adopts {
+                true => None,
+                false => Some(ListenOptions { backlog: self.backlog, reuse_port: self.reuse_port }),
+            },
             path: self.path,
             allowed_origins: self.allowed_origins,
             max_connections: size(self.max_connections),

@@ -5,6 +5,7 @@
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -53,6 +54,8 @@ pub(super) enum OrderKind {
     /// The slot of these two is the connect id. To the next of the queue's targets.
     Connect = 11,
     Abandon = 12,
+    /// Takes over the next of the queue's connections; the slot means nothing.
+    Adopt = 13,
     /// The slot of these is the connection's id. Payload: the bytes.
     HttpWrite = 17,
     HttpEnd = 18,
@@ -86,6 +89,8 @@ pub(super) struct OrderQueue {
     posted: Notify,
     /// Of the [`OrderKind::Connect`] orders that were not carried out, in order.
     targets: Mutex<VecDeque<Target>>,
+    /// Of the [`OrderKind::Adopt`] orders that were not carried out, in order.
+    connections: Mutex<VecDeque<TcpStream>>,
     /// No more orders come.
     over: AtomicBool,
 }
@@ -248,6 +253,11 @@ impl OrderQueue {
         lock(&self.targets).pop_front()
     }
 
+    /// Leaves the connection of an [`OrderKind::Adopt`] that is about to be given.
+    pub(super) fn put_connection(&self, connection: TcpStream) {
+        lock(&self.connections).push_back(connection);
+    }
+
     /// No more orders come: what was handed over is still carried out.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
@@ -306,6 +316,7 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
     const STOP_ACCEPTING: u32 = OrderKind::StopAccepting as u32;
     const CONNECT: u32 = OrderKind::Connect as u32;
     const ABANDON: u32 = OrderKind::Abandon as u32;
+    const ADOPT: u32 = OrderKind::Adopt as u32;
     match kind {
         PING => server.command(slot, Command::Ping),
         CLOSE => server.command(slot, Command::Close(lossy(&payload))),
@@ -321,6 +332,10 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
         STOP_ACCEPTING => server.stop_accepting(),
         CONNECT => peer::connect(queue, server, slot),
         ABANDON => server.abandon(slot),
+        ADOPT => {
+            let connection = lock(&queue.connections).pop_front();
+            connection.into_iter().for_each(|connection| server.adopt(connection));
+        }
         kind if kind >= TRANSACTIONS => transaction::carry_out(server, slot, kind, payload),
         _ => http::carry_out(server, slot, kind, payload),
     }

@@ -34,7 +34,7 @@ pub struct NativeTarget {
     pub secure: bool,
     /// `servername`
     pub servername: Option<String>,
-    /// `ca`, each with one or more certificates in PEM
+    /// `ca`, each a certificate in DER
     pub ca: Option<Vec<Uint8Array>>,
     /// `rejectUnauthorized`
     pub reject_unauthorized: bool,
@@ -63,12 +63,12 @@ impl NativeTarget {
         let tls = match self.secure {
             false => None,
             true => {
-                let ca: Option<Vec<&[u8]>> = self.ca.as_ref().map(|pems| pems.iter().map(|pem| &pem[..]).collect());
+                let ca = self.ca.as_ref().map(|all| all.iter().map(|one| one.to_vec()).collect());
                 let (label, name) = match &self.servername {
                     Some(name) => ("servername", name),
                     None => ("host", &self.host),
                 };
-                let tls = ClientTls::new(name, ca.as_deref(), self.reject_unauthorized).map_err(|error| {
+                let tls = ClientTls::new(name, ca, self.reject_unauthorized).map_err(|error| {
                     let label = if matches!(error, ClientTlsError::Name(_)) { label } else { "ca" };
                     Error::new(Status::InvalidArg, format!("{label}: {error}."))
                 })?;
@@ -147,6 +147,6 @@ fn tls_error_code(fault: TlsFault) -> &'static str {
         TlsFault::Revoked => "CERT_REVOKED",
         TlsFault::Certificate => "CERT_REJECTED",
         TlsFault::NoRoots => "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-        TlsFault::Protocol => "EPROTO",
+        TlsFault::Protocol | TlsFault::NotTls => "EPROTO",
     }
 }

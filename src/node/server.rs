@@ -3,17 +3,18 @@
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use napi::bindgen_prelude::{Function, Object, Uint8Array};
+use napi::bindgen_prelude::{Function, Object};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
 use super::application::{JsApplication, LiveCounters};
+use super::error::tls_error;
 use super::http::LiveInterest;
 use super::log::{Log, LogReader};
-use super::options::NativeOptions;
+use super::options::{NativeOptions, NativeTls};
 use super::orders::{OrderKind, OrderQueue, OrderWriter};
 use super::raw::{self, Ends};
-use crate::net::{Runtime, Server, SharedHooks, TlsConfig};
+use crate::net::{IoText, Runtime, Server, SharedHooks, TlsConfig};
 
 /// The I/O thread of one JavaScript environment: the main thread, or a worker.
 #[napi]
@@ -26,8 +27,9 @@ impl NativeCore {
     /// Starts the thread. It ends with the environment.
     #[napi(constructor)]
     pub fn new(env: Env) -> Result<Self> {
-        let runtime = Runtime::start()
-            .map_err(|error| Error::new(Status::GenericFailure, format!("the I/O thread cannot start: {error}")))?;
+        let runtime = Runtime::start().map_err(|error| {
+            Error::new(Status::GenericFailure, format!("the I/O thread cannot start: {}", IoText(&error)))
+        })?;
         let runtime = Arc::new(Mutex::new(Some(runtime)));
         env.add_env_cleanup_hook(runtime.clone(), |runtime| drop(lock(&runtime).take()))?;
         Ok(NativeCore { runtime })
@@ -51,12 +53,12 @@ impl NativeServer {
     /// Begins to listen. `wake` is called when there is something to read; until the server is
     /// disposed of, that keeps the process alive.
     #[napi(constructor)]
-    pub fn new(core: &NativeCore, options: NativeOptions, wake: Function<(), ()>) -> Result<Self> {
+    pub fn new(core: &NativeCore, options: NativeOptions, wake: Function<(), ()>) -> Result<Self, &'static str> {
         let hooks = Arc::<SharedHooks>::default();
-        let config =
-            options.into_config(hooks.clone()).map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+        let config = options.into_config(hooks.clone()).map_err(tls_error)?;
         let tls = config.tls.clone();
-        let log = Log::new(wake.build_threadsafe_function::<()>().build()?);
+        let wake = wake.build_threadsafe_function::<()>().build();
+        let log = Log::new(wake.map_err(|error| Error::new("GenericFailure", error.reason))?);
         let orders = Arc::new(OrderQueue::default());
         let counters = LiveCounters::default();
         let interest = LiveInterest::default();
@@ -149,13 +151,11 @@ impl NativeServer {
         [[opened as f64, refused as f64].as_slice(), &sums.to_array()].concat()
     }
 
-    /// Handshakes from now on use this key and certificate. False: the server has no TLS.
+    /// Handshakes from now on use these keys and certificates. False: the server has no TLS.
     #[napi]
-    pub fn set_tls(&self, key: Uint8Array, cert: Uint8Array) -> Result<bool> {
+    pub fn set_tls(&self, options: NativeTls) -> Result<bool, &'static str> {
         let Some(tls) = &self.tls else { return Ok(false) };
-        let other =
-            TlsConfig::from_pem(&key, &cert).map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
-        tls.replace(&other);
+        tls.replace(&options.into_config().map_err(tls_error)?);
         Ok(true)
     }
 

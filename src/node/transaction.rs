@@ -7,7 +7,7 @@ use std::ptr;
 use bytes::{Buf, Bytes};
 use napi::sys;
 
-use super::error::system_error_code;
+use super::error::system_error;
 use super::log::LogWriter;
 use super::orders::OrderKind;
 use super::raw::{arguments, buffer_of, fail, number_of};
@@ -134,7 +134,7 @@ pub(super) fn log_event(log: &LogWriter, slot: Slot, event: TxEvent) {
 pub(super) fn log_source_failure(log: &LogWriter, slot: Slot, key: TxKey, error: &io::Error) {
     log.put(slot, Kind::TxSettled, |out| {
         record::put_words(out, &[key, SOURCE_FAILED]);
-        out.extend_from_slice(format!("{}\0{error}", system_error_code(error)).as_bytes());
+        out.extend_from_slice(system_error(error).as_bytes());
     });
 }
 

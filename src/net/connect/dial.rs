@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{ConnectError, Stage};
+use crate::net::IoText;
 
 /// How long one address is tried before the next one is tried beside it (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -66,7 +67,7 @@ fn summary(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
     let Some((_, first)) = failures.first() else {
         return io::Error::other("the name has no address");
     };
-    let text: Vec<_> = failures.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+    let text: Vec<_> = failures.iter().map(|(address, error)| format!("{address}: {}", IoText(error))).collect();
     io::Error::new(first.kind(), text.join("; "))
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::net::IoText;
 use crate::session::CloseReason;
 
 /// How far an attempt has come.
@@ -76,14 +77,16 @@ pub enum TlsFault {
     Certificate,
     /// The system has no root certificates.
     NoRoots,
-    /// The server does not speak TLS as we do, or not at all.
+    /// The server does not speak TLS as we do.
     Protocol,
+    /// The server does not speak TLS at all.
+    NotTls,
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConnectError::Unreachable(error) | ConnectError::Broken(error) => write!(f, "{error}"),
+            ConnectError::Unreachable(error) | ConnectError::Broken(error) => write!(f, "{}", IoText(error)),
             ConnectError::Tls { message, .. } | ConnectError::NotWebSocket(message) => f.write_str(message),
             ConnectError::Refused { status, reason, .. } => write!(f, "{status} {reason}"),
             ConnectError::Closed(CloseReason { code: 1006, .. }) => {

@@ -3,9 +3,11 @@
 mod dial;
 mod error;
 mod response;
+mod secrets;
 mod tls;
 
 use std::cell::Cell;
+use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,7 +34,6 @@ pub use tls::{ClientTls, ClientTlsError};
 pub type ConnectId = u32;
 
 /// Which server a session is to be opened to, and how.
-#[derive(Debug)]
 pub struct Target {
     /// Scheme, host and port, for messages.
     pub origin: String,
@@ -50,6 +51,13 @@ pub struct Target {
     pub tls: Option<ClientTls>,
     /// How long everything may take.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Path and token are secrets.
+        f.debug_struct("Target").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 /// Opens a session. `abandoned` resolves when nobody wants it any more.
@@ -74,6 +82,7 @@ pub(super) async fn run(handshake: Handshake, id: ConnectId, target: Target, aba
             tokio::task::spawn_local(driver.run());
         }
         Err(error) => {
+            let error = secrets::Secrets::of(&target).hide_in(error);
             trace.server(format_args!("cannot connect to {}: {error}", target.origin));
             server.app.peer_failed(id, &error);
         }
@@ -113,7 +122,7 @@ async fn upgrade(
     let key = generate_key();
     transport.write_all(request(target, sid, &key).as_bytes()).await.map_err(ConnectError::Broken)?;
     transport.flush().await.map_err(ConnectError::Broken)?;
-    response::read(transport, &key, max_head).await
+    response::read(transport, &key, max_head, target.tls.is_none()).await
 }
 
 /// The request of an upgrade. The sid goes under the name that published servers read, and under that of the

@@ -31,16 +31,20 @@ struct Head {
     fields: Vec<(String, String)>,
 }
 
-/// Reads the answer. Gives what came behind it, when it is the right one.
+/// The begin of what a TLS server may say to somebody who does not speak it.
+const TLS_ALERT: &[u8] = &[0x15, 0x03];
+
+/// Reads the answer. Gives what came behind it, when it is the right one. `plain`: it does not come over TLS.
 pub(super) async fn read(
     transport: &mut (impl AsyncRead + Unpin),
     key: &str,
     max_head: usize,
+    plain: bool,
 ) -> Result<Vec<u8>, ConnectError> {
     let mut buffer = Vec::with_capacity(HEAD_ROOM);
     let mut interim = 0;
     let head = loop {
-        let head = read_head(transport, &mut buffer, max_head).await?;
+        let head = read_head(transport, &mut buffer, max_head, plain).await?;
         if !head.is_interim() {
             break head;
         }
@@ -64,6 +68,7 @@ async fn read_head(
     transport: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
     max: usize,
+    plain: bool,
 ) -> Result<Head, ConnectError> {
     let mut seen = 0;
     loop {
@@ -82,7 +87,11 @@ async fn read_head(
         }
         seen = buffer.len();
         if transport.read_buf(buffer).await.map_err(ConnectError::Broken)? == 0 {
-            return Err(not("the connection was closed before the upgrade request was answered"));
+            let advice = if plain { "; if the server speaks TLS, use wss:" } else { "" };
+            return Err(not(&format!("the connection was closed before the upgrade request was answered{advice}")));
+        }
+        if plain && buffer.starts_with(TLS_ALERT) {
+            return Err(not("the server speaks TLS: use wss:"));
         }
     }
 }

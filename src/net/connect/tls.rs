@@ -1,9 +1,9 @@
 //! TLS with another server: whose certificates are trusted.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -13,7 +13,8 @@ use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
-    self, CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+    self, AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme,
 };
 
 use super::{ConnectError, TlsFault};
@@ -32,16 +33,16 @@ pub struct ClientTls {
 pub enum ClientTlsError {
     /// `servername` is neither a name nor an address.
     Name(String),
-    /// `ca` holds no usable PEM certificate.
+    /// `ca` holds a certificate that cannot be used.
     Ca(String),
 }
 
 impl ClientTls {
-    /// `ca` are PEM texts of whom to trust instead of the system's roots.
-    pub fn new(servername: &str, ca: Option<&[&[u8]]>, reject_unauthorized: bool) -> Result<Self, ClientTlsError> {
+    /// `ca` are the certificates in DER of whom to trust instead of the system's roots.
+    pub fn new(servername: &str, ca: Option<Vec<Vec<u8>>>, reject_unauthorized: bool) -> Result<Self, ClientTlsError> {
         let name =
             ServerName::try_from(servername.to_owned()).map_err(|_| ClientTlsError::Name(servername.to_owned()))?;
-        let trusted = ca.map(certificates).transpose()?;
+        let trusted = ca.map(|all| all.into_iter().map(CertificateDer::from).collect());
         let verifier: Arc<dyn ServerCertVerifier> = match (reject_unauthorized, trusted) {
             (false, _) => Arc::new(Unchecked(provider())),
             (true, Some(trusted)) => Arc::new(Pinned::new(trusted)?),
@@ -59,7 +60,12 @@ impl ClientTls {
         };
         TlsConnector::from(config).connect(self.name.clone(), stream).await.map_err(|error| {
             match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(inner) => ConnectError::Tls { fault: fault(inner), message: error.to_string() },
+                Some(inner) => ConnectError::Tls { fault: fault(inner), message: advice(inner) },
+                None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    let text =
+                        "the connection was closed during the TLS handshake; if the server speaks no TLS, use ws:";
+                    ConnectError::Broken(io::Error::new(error.kind(), text))
+                }
                 None => ConnectError::Broken(error),
             }
         })
@@ -95,23 +101,6 @@ fn load_system_config() -> Option<Arc<ClientConfig>> {
     config(verifier).ok()
 }
 
-fn certificates(pems: &[&[u8]]) -> Result<Vec<CertificateDer<'static>>, ClientTlsError> {
-    let mut all = Vec::new();
-    for text in pems {
-        let before = all.len();
-        for certificate in CertificateDer::pem_slice_iter(text) {
-            all.push(certificate.map_err(|error| ClientTlsError::Ca(error.to_string()))?);
-        }
-        if all.len() == before {
-            return Err(ClientTlsError::Ca(pem::Error::NoItemsFound.to_string()));
-        }
-    }
-    match all.is_empty() {
-        true => Err(ClientTlsError::Ca(pem::Error::NoItemsFound.to_string())),
-        false => Ok(all),
-    }
-}
-
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
@@ -122,7 +111,11 @@ fn config(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, ru
 }
 
 fn fault(error: &rustls::Error) -> TlsFault {
-    let rustls::Error::InvalidCertificate(error) = error else { return TlsFault::Protocol };
+    let error = match error {
+        rustls::Error::InvalidCertificate(error) => error,
+        rustls::Error::InvalidMessage(_) => return TlsFault::NotTls,
+        _ => return TlsFault::Protocol,
+    };
     match error {
         // An issuer of that name is trusted, but it has not signed this.
         CertificateError::UnknownIssuer
@@ -134,6 +127,35 @@ fn fault(error: &rustls::Error) -> TlsFault {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::NotYetValid,
         CertificateError::Revoked => TlsFault::Revoked,
         _ => TlsFault::Certificate,
+    }
+}
+
+/// What is wrong, and what to do about it.
+fn advice(error: &rustls::Error) -> String {
+    match (fault(error), error) {
+        (TlsFault::UnknownIssuer, _) => "nobody who is trusted vouches for its certificate; pass the certificate of \
+             its issuer as ca, or the server's own if that is self-signed"
+            .to_owned(),
+        (
+            TlsFault::WrongName,
+            rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented }),
+        ) => {
+            let presented = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            format!(
+                "its certificate is not for {:?} but for {presented}; pass the right one as servername",
+                expected.to_str()
+            )
+        }
+        (TlsFault::WrongName, _) => "its certificate is for another name; pass that as servername".to_owned(),
+        (TlsFault::Expired, _) => "its certificate has expired; the server needs a new one".to_owned(),
+        (TlsFault::NotYetValid, _) => {
+            "its certificate is not valid yet; compare the clocks of both machines".to_owned()
+        }
+        (TlsFault::NotTls, _) => "the server does not answer in TLS; if it speaks none, use ws:".to_owned(),
+        (TlsFault::Protocol, rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)) => {
+            "the server speaks neither TLS 1.2 nor 1.3".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 
