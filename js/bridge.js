@@ -1,5 +1,6 @@
 // The JavaScript end of a connection that the native side has handed over: what `net.Socket` is to
 // an `http.Server`.
+import { clearTimeout, nextTick, setTimeout } from "./clock.js";
 import { Duplex } from "node:stream";
 
 /** Bytes given to the native side and not yet written, at which more is held back here. */
@@ -242,7 +243,7 @@ export class BridgedSocket extends Duplex {
     callback(error);
     // As `net.Socket` does: whoever waits for the write waits no longer, whatever became of it.
     done?.(null);
-    process.nextTick(() => this.emit("close", error !== null));
+    nextTick(() => this.emit("close", error !== null));
   }
 
   /** @internal @param {Buffer} data */

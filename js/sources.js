@@ -1,4 +1,5 @@
 // What can be streamed to a peer, and the feeding of the native side with it.
+import { clearTimeout, setTimeout } from "./clock.js";
 import { resolve as resolvePath } from "node:path";
 import { Readable, finished } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -14,6 +15,9 @@ const INITIAL_CREDIT = 1024 * 1024;
 
 /** Largest source that is offered for pulling from memory, in bytes; others go through a file. */
 const IN_MEMORY_MAX = 4 * 1024 * 1024;
+
+/** Longest path that is tried, in characters; no system takes one as long. */
+const MAX_PATH = 64 * 1024;
 
 const UNKNOWN_SIZE = -1n;
 const TO_THE_END = 2n ** 64n - 1n;
@@ -165,9 +169,9 @@ export class Transfer {
   #end() {
     this.#over = true;
     clearTimeout(this.#timer);
-    this.#forgetSignal();
     this.#sink.over();
-    if (!this.#read) this.#source.release();
+    quietly(this.#forgetSignal);
+    if (!this.#read) quietly(this.#source.release);
     this.#wake();
   }
 
@@ -308,9 +312,19 @@ function fileSource(file) {
   if (first >= past) throw new RangeError(`end must not be before start, which is ${first}.`);
   return {
     kind: FILE, size: UNKNOWN_SIZE, start: first, end: past,
-    path: path instanceof URL ? fileURLToPath(path) : resolvePath(path),
+    path: bounded(path instanceof URL ? fileURLToPath(path) : resolvePath(path)),
     next: () => undefined, release: ignore,
   };
+}
+
+/**
+ * A path, if any system could take it.
+ *
+ * @param {string} path
+ */
+function bounded(path) {
+  if (path.length <= MAX_PATH) return path;
+  throw Object.assign(new Error(`ENAMETOOLONG: name too long, open '${path.slice(0, 200)}…'`), { code: "ENAMETOOLONG", syscall: "open" });
 }
 
 /**
@@ -363,6 +377,19 @@ function position(name, value) {
 /** @param {unknown} value */
 function nameOf(value) {
   return value === null ? "null" : typeof value;
+}
+
+/**
+ * Lets go of something of the application's, which is over for a reason of its own.
+ *
+ * @param {() => void} release
+ */
+function quietly(release) {
+  try {
+    release();
+  } catch {
+    // Nobody waits for it.
+  }
 }
 
 function ignore() {}

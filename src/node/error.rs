@@ -25,6 +25,7 @@ pub(super) fn system_error_code(error: &io::Error) -> &'static str {
         Kind::IsADirectory => "EISDIR",
         Kind::NotADirectory => "ENOTDIR",
         Kind::NotFound => "ENOENT",
+        Kind::InvalidFilename => "ENAMETOOLONG",
         Kind::FileTooLarge => "EFBIG",
         Kind::StorageFull => "ENOSPC",
         Kind::QuotaExceeded => "EDQUOT",

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+use napi::Result;
 use napi_derive::napi;
 
-use super::error::system_error_code;
 use super::orders::OrderKind;
-use super::record::{Kind, put_words};
+use super::record::{Kind, put_system_error, put_words};
 use super::server::NativeServer;
 use crate::net::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest, Server};
 
@@ -67,26 +67,26 @@ impl NativeServer {
 
     /// Sends bytes, less than 16 MiB, on a connection that was handed over.
     #[napi]
-    pub fn http_write(&self, id: u32, data: &[u8]) {
-        self.put_order(id, OrderKind::HttpWrite, data);
+    pub fn http_write(&self, id: u32, data: &[u8]) -> Result<()> {
+        Ok(self.writer().put_parts(id, OrderKind::HttpWrite, &[data])?)
     }
 
     /// Ends our side of it once everything is written.
     #[napi]
     pub fn http_end(&self, id: u32) {
-        self.put_order(id, OrderKind::HttpEnd, &[]);
+        self.writer().put(id, OrderKind::HttpEnd, &[]);
     }
 
     /// Lets it pass on this many more bytes.
     #[napi]
     pub fn http_credit(&self, id: u32, bytes: u32) {
-        self.put_order(id, OrderKind::HttpCredit, &bytes.to_ne_bytes());
+        self.writer().put(id, OrderKind::HttpCredit, &bytes.to_ne_bytes());
     }
 
     /// Hangs up.
     #[napi]
     pub fn http_destroy(&self, id: u32) {
-        self.put_order(id, OrderKind::HttpDestroy, &[]);
+        self.writer().put(id, OrderKind::HttpDestroy, &[]);
     }
 }
 
@@ -138,6 +138,8 @@ pub(super) fn encode_ends(remote: SocketAddr, local: SocketAddr) -> Vec<u8> {
     payload
 }
 
-fn describe(error: &io::Error) -> String {
-    format!("{}\0{error}", system_error_code(error))
+fn describe(error: &io::Error) -> Vec<u8> {
+    let mut payload = Vec::new();
+    put_system_error(&mut payload, error);
+    payload
 }
