@@ -229,9 +229,9 @@ pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     if text.len() <= MAX_TEXT {
         return out.extend_from_slice(text.as_bytes());
     }
-    out.extend_from_slice(text[..text.floor_char_boundary(TEXT_HEAD)].as_bytes());
+    out.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(TEXT_HEAD)]);
     out.extend_from_slice("…".as_bytes());
-    out.extend_from_slice(text[text.ceil_char_boundary(text.len() - TEXT_TAIL)..].as_bytes());
+    out.extend_from_slice(&text.as_bytes()[text.ceil_char_boundary(text.len() - TEXT_TAIL)..]);
 }
 
 /// Appends the code and the text of a system's error, `code\0message`.
