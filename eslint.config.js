@@ -20,5 +20,17 @@ export default [
       "prefer-promise-reject-errors": "error",
     },
   },
+  {
+    files: ["js/**/*.js"],
+    ignores: ["js/clock.js"],
+    rules: {
+      "no-restricted-globals": ["error", ...["setTimeout", "setInterval", "setImmediate", "clearTimeout", "clearInterval", "clearImmediate",
+        "queueMicrotask", "performance", "Date"].map((name) => ({ name, message: "Applications' tests replace it: take it from clock.js." }))],
+      "no-restricted-properties": ["error",
+        { object: "process", property: "nextTick", message: "Tests replace it: take it from clock.js." },
+        { object: "process", property: "hrtime", message: "Tests replace it: take it from clock.js." },
+        { object: "AbortSignal", property: "timeout", message: "Tests replace timers: use setTimeout of clock.js." }],
+    },
+  },
   { files: ["**/*.cjs"], languageOptions: { sourceType: "commonjs" } },
 ];

@@ -1,4 +1,5 @@
 // The streams that arrived and those who wait for them.
+import { clearTimeout, setTimeout } from "./clock.js";
 import { onAbort } from "./abort.js";
 import { abortError, rejected, waitTimeout } from "./errors.js";
 

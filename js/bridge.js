@@ -1,5 +1,6 @@
 // The JavaScript end of a connection that the native side has handed over: what `net.Socket` is to
 // an `http.Server`.
+import { clearTimeout, nextTick, setTimeout } from "./clock.js";
 import { Duplex } from "node:stream";
 import { BUFFERED, joined } from "./bridge-write.js";
 import { checkCallback, keepAliveDelay, timerDelay } from "./bridge-arguments.js";
@@ -270,7 +271,7 @@ export class BridgedSocket extends Duplex {
     callback(error);
     // As `net.Socket` does: whoever waits for the write waits no longer, whatever became of it.
     done?.(null);
-    process.nextTick(() => this.emit("close", error !== null));
+    nextTick(() => this.emit("close", error !== null));
   }
 
   /** @internal @param {Buffer} data */
@@ -344,7 +345,7 @@ export class BridgedSocket extends Duplex {
     }
     this.#line.takeBack(this.#id);
     this.#gone = true;
-    process.nextTick(() => this.destroy());
+    nextTick(() => this.destroy());
   }
 
   /** @param {boolean} held */

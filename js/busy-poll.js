@@ -2,6 +2,8 @@
 // together than a bound, the thread looks for the next one in each turn of its event loop instead
 // of sleeping, which saves the time that waking it takes.
 
+import { now as clock } from "./clock.js";
+
 export class BusyPoll {
   #boundMs;
   #last = -Infinity;
@@ -16,13 +18,13 @@ export class BusyPoll {
   /** There was something to do. */
   onActivity() {
     if (this.#boundMs === 0) return;
-    const now = performance.now();
+    const now = clock();
     this.#close = now - this.#last <= this.#boundMs;
     this.#last = now;
   }
 
   /** Whether to go on looking. */
   get goesOn() {
-    return this.#close && performance.now() - this.#last <= this.#boundMs;
+    return this.#close && clock() - this.#last <= this.#boundMs;
   }
 }

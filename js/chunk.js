@@ -6,6 +6,9 @@ const CHUNK = 64 * 1024;
 /** The bit of a record's second word that tells that its payload lies beside the log. */
 export const LARGE = 0x80;
 
+/** The bit that tells that more of it than its payload lies there. */
+export const BESIDE = 0x40;
+
 /**
  * One chunk serves all servers of the thread: it is emptied before another is read.
  */

@@ -26,6 +26,19 @@ export function sessionClosed(sid) {
   return new CAMPError("ERR_CAMP_SESSION_CLOSED", `Session ${sid} is closed.`);
 }
 
+/**
+ * Whether this is the error of a session's end. Whatever it is, looking at it does not throw.
+ *
+ * @param {unknown} error
+ */
+export function isSessionClosed(error) {
+  try {
+    return error instanceof CAMPError && error.code === "ERR_CAMP_SESSION_CLOSED";
+  } catch {
+    return false;
+  }
+}
+
 /** @param {number} bytes */
 export function payloadTooLarge(bytes) {
   return new CAMPError("ERR_CAMP_PAYLOAD_TOO_LARGE", `The payload has ${bytes} bytes, the limit is ${MAX_PAYLOAD}.`);

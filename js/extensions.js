@@ -1,7 +1,7 @@
 // The extensions of a server: who is registered, and the running of their hooks.
 import { types } from "node:util";
 import { debugSection } from "./options.js";
-import { print } from "./stderr.js";
+import { peek, report } from "./report.js";
 
 /** @typedef {import("../index.js").ICAMPExtension} Extension */
 /** @typedef {import("./server.js").CAMPWebsocketServer} Server */
@@ -165,7 +165,7 @@ export class Extensions {
    * @param {string} hook
    */
   #report = (error, extension, hook) => {
-    this.#trace(extension.name, `${hook} failed:`, error);
+    this.#trace(String(peek(extension, "name")), `${hook} failed:`, error);
     try {
       this.#server.emit("extension-error", error, extension, hook);
     } catch (second) {
@@ -179,7 +179,7 @@ export class Extensions {
    * @param {unknown[]} details
    */
   #trace(name, what, ...details) {
-    if (this.#debug) print(`CAMP_EXTENSION ${name} ${what}`, ...details);
+    if (this.#debug) report(`CAMP_EXTENSION ${name} ${what}`, ...details);
   }
 }
 
@@ -269,11 +269,14 @@ class Run {
       this.#done(false);
       return false;
     }
-    const { value } = this.#box;
-    const fits = this.#kind === BINARY ? Buffer.isBuffer(value) : typeof value === "string";
-    if (!fits) {
+    try {
+      const { value } = this.#box;
+      if (this.#kind === BINARY ? Buffer.isBuffer(value) : typeof value === "string") return true;
       this.#box.value = good;
       this.#report(new TypeError(`${this.#name} left ${describe(value)} in the box.`), extension, this.#name);
+    } catch (error) {
+      this.#box.value = good;
+      this.#report(error, extension, this.#name);
     }
     return true;
   }

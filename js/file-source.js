@@ -5,6 +5,9 @@ import { types } from "node:util";
 
 const TO_THE_END = 2n ** 64n - 1n;
 
+/** Longest path that is tried, in characters or bytes; no system takes one as long. */
+const MAX_PATH = 64 * 1024;
+
 const WINDOWS = process.platform === "win32";
 
 /**
@@ -20,6 +23,9 @@ export function pathBytes(path) {
   if (given.length === 0) throw invalidType("path", "a path or a file URL", "empty");
   if (given.includes("\0")) {
     throw coded(new TypeError("path must not contain null bytes."), "ERR_INVALID_ARG_VALUE");
+  }
+  if (given.length > MAX_PATH) {
+    throw coded(new Error(`ENAMETOOLONG: name too long, open '${given.slice(0, 200)}…'`), "ENAMETOOLONG");
   }
   if (WINDOWS) return Buffer.from(resolve(String(given)));
   if (typeof given !== "string") return given[0] === 0x2f ? given : Buffer.concat([Buffer.from(process.cwd() + sep), given]);

@@ -1,5 +1,6 @@
 // `server.http_server`: a real `http.Server` that never listens itself. The native side owns the port
 // and hands over the connections that are not CAMP's.
+import { clearInterval, nextTick, now, setInterval } from "./clock.js";
 import http from "node:http";
 import https from "node:https";
 import { BridgedSocket, familyOf } from "./bridge.js";
@@ -107,7 +108,7 @@ export class HttpInterop {
       listen: method((/** @type {unknown[]} */ ...args) => this.#listen(args)),
       close: method((/** @type {((error?: Error) => void) | undefined} */ callback) => this.#close(callback)),
       getConnections: method((/** @type {(error: null, count: number) => void} */ callback) => {
-        process.nextTick(callback, null, this.#sockets.size + host.sessions());
+        nextTick(callback, null, this.#sockets.size + host.sessions());
         return this.server;
       }),
     });
@@ -148,9 +149,9 @@ export class HttpInterop {
     if (this.#state === STOPPED || this.#grace !== undefined) return;
     this.#state = CLOSING;
     this.server.closeIdleConnections();
-    const end = performance.now() + GRACE_MS;
+    const end = now() + GRACE_MS;
     this.#grace = setInterval(() => {
-      if (performance.now() < end) return void this.server.closeIdleConnections();
+      if (now() < end) return void this.server.closeIdleConnections();
       for (const socket of this.#sockets.values()) socket.destroy();
     }, LOOK_MS);
   }
@@ -242,7 +243,7 @@ export class HttpInterop {
     if (this.#state > LISTENING) throw notRunning("The CAMP server is closed; make a new one to listen again.");
     if (callback !== undefined) this.server.once("listening", /** @type {() => void} */ (callback));
     // Whoever calls it waits for the event, frameworks too, also when the port was bound before.
-    if (this.#state === LISTENING) process.nextTick(() => this.server.emit("listening"));
+    if (this.#state === LISTENING) nextTick(() => this.server.emit("listening"));
     return this.server;
   }
 
@@ -320,7 +321,7 @@ function attempt(action) {
   try {
     action();
   } catch (error) {
-    process.nextTick(() => {
+    nextTick(() => {
       throw error;
     });
   }

@@ -1,4 +1,5 @@
 // An incoming transaction, as a stream.
+import { nextTick } from "./clock.js";
 import { Readable } from "node:stream";
 
 /** Who decides when bytes flow (protocol: TX_START, behaviour). */
@@ -216,7 +217,7 @@ export class CAMPReadable extends Readable {
   #pumpSoon() {
     if (this.#ticking) return;
     this.#ticking = true;
-    process.nextTick(() => {
+    nextTick(() => {
       this.#ticking = false;
       this.#pump();
     });

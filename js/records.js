@@ -1,6 +1,6 @@
 // Reads the log of a native server and hands each record to whom it concerns. The layout is that
 // of `src/node/record.rs`.
-import { chunk, float, LARGE, longs, word32, words } from "./chunk.js";
+import { BESIDE, chunk, float, LARGE, longs, word32, words } from "./chunk.js";
 import { dispatchHttp } from "./http-records.js";
 import { SHORT, shortText } from "./short-text.js";
 import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
@@ -47,6 +47,8 @@ const REFUSED = 33;
 const PEER_OPENED = 34;
 const PEER_FAILED = 35;
 
+const NO_BYTES = Buffer.alloc(0);
+
 /** What a dispatch has found. */
 export const NOTHING = 0;
 export const SOME = 1;
@@ -69,6 +71,7 @@ export const MORE = 2;
  * @property {(port: number, family: number, address: string) => void} listening
  * @property {(code: string, message: string) => void} failed
  * @property {() => void} stopped
+ * @property {(error: unknown) => void} fault a record could not be dealt with
  * @property {() => import("./http.js").HttpInterop | undefined} http who takes connections that are not ours
  */
 
@@ -84,6 +87,8 @@ export class Records {
   #copy;
   /** The number of the hooks that the held messages meet. */
   #hookSet = 0;
+  /** Whether what lies beside the log for the current record was not taken yet. */
+  #untaken = false;
   /** Bytes adopted since the last reminder. */
   #adopted = 0;
 
@@ -101,9 +106,11 @@ export class Records {
         // of the whole heap, one for every few dozen MiB.
         void new ArrayBuffer(1);
       }
+      this.#untaken = false;
       return this.#native.readBuffer();
     }
     const data = Buffer.allocUnsafeSlow(length);
+    this.#untaken = false;
     this.#native.readBytes(data);
     return data;
   };
@@ -147,30 +154,69 @@ export class Records {
       const length = word >>> 8;
       const start = (at + 2) << 2;
       at += 2 + ((word & LARGE) === 0 ? ((length + 7) >>> 3) << 1 : 0);
-      switch (word & 0xff) {
-        case ASCII: {
-          const text = length <= SHORT ? shortText(chunk, start, length) : chunk.latin1Slice(start, start + length);
-          this.#session(slot)?._message(UTF8_MESSAGE, text);
-          break;
-        }
-        case UTF8:
-          this.#session(slot)?._message(UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
-          break;
-        case BINARY:
-          this.#session(slot)?._message(BINARY_MESSAGE, this.#view(start, length, bytes));
-          break;
-        case ERROR:
-          this.#session(slot)?._message(ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
-          break;
-        case SETTLED: {
-          const i = start >>> 2;
-          this.#session(slot)?._settle(word32(i), word32(i + 1), word32(i + 2));
-          break;
-        }
-        default:
-          this.#dispatchRare(slot, word, start, length);
+      try {
+        this.#dispatchOne(slot, word, start, length, bytes);
+      } catch (error) {
+        // Those behind it are handed out all the same.
+        this.#receiver.fault(error);
       }
     }
+  }
+
+  /**
+   * @param {number} slot
+   * @param {number} word
+   * @param {number} start
+   * @param {number} length
+   * @param {number} bytes length of the chunk's records
+   */
+  #dispatchOne(slot, word, start, length, bytes) {
+    switch (word & 0xff) {
+      case ASCII: {
+        const text = length <= SHORT ? shortText(chunk, start, length) : chunk.latin1Slice(start, start + length);
+        this.#session(slot)?._message(UTF8_MESSAGE, text);
+        break;
+      }
+      case UTF8:
+        this.#session(slot)?._message(UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
+        break;
+      case BINARY:
+        this.#session(slot)?._message(BINARY_MESSAGE, this.#view(start, length, bytes));
+        break;
+      case ERROR:
+        this.#session(slot)?._message(ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
+        break;
+      case SETTLED: {
+        const i = start >>> 2;
+        this.#session(slot)?._settle(word32(i), word32(i + 1), word32(i + 2));
+        break;
+      }
+      default:
+        if ((word & (LARGE | BESIDE)) === 0) this.#dispatchRare(slot, word, start, length);
+        else this.#dispatchBeside(slot, word, start, length);
+    }
+  }
+
+  /**
+   * What lies beside the log is taken in order, also if nobody wants it, or if its kind is not known.
+   *
+   * @param {number} slot
+   * @param {number} word
+   * @param {number} start
+   * @param {number} length
+   */
+  #dispatchBeside(slot, word, start, length) {
+    this.#untaken = true;
+    try {
+      this.#dispatchRare(slot, word, start, length);
+    } finally {
+      if (this.#untaken) this.#native.readBytes(NO_BYTES);
+    }
+  }
+
+  #largeText() {
+    this.#untaken = false;
+    return this.#native.readText();
   }
 
   /**
@@ -184,7 +230,7 @@ export class Records {
     const f = start >>> 3;
     switch (word & 0xff) {
       case UTF8 | LARGE: {
-        const text = this.#native.readText();
+        const text = this.#largeText();
         this.#session(slot)?._message(UTF8_MESSAGE, text);
         break;
       }
@@ -194,7 +240,7 @@ export class Records {
         break;
       }
       case ERROR | LARGE: {
-        const text = this.#native.readText();
+        const text = this.#largeText();
         this.#session(slot)?._message(ERROR_MESSAGE, text);
         break;
       }
@@ -219,10 +265,14 @@ export class Records {
       case CLOSED: {
         const session = this.#session(slot);
         const outlived = session?._outlived ?? false;
-        session?._end(float(f), float(f + 1), word32(i + 4), chunk.utf8Slice(start + 20, start + length));
-        if (outlived) break;
-        this.#sessions[slot] = undefined;
-        this.#receiver.closed(slot);
+        try {
+          session?._end(float(f), float(f + 1), word32(i + 4), chunk.utf8Slice(start + 20, start + length));
+        } finally {
+          if (!outlived) {
+            this.#sessions[slot] = undefined;
+            this.#receiver.closed(slot);
+          }
+        }
         break;
       }
       case VALIDATE:
@@ -269,7 +319,7 @@ export class Records {
         this.#held(slot, UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
         break;
       case HELD_UTF8 | LARGE:
-        this.#held(slot, UTF8_MESSAGE, this.#native.readText());
+        this.#held(slot, UTF8_MESSAGE, this.#largeText());
         break;
       case HELD_BINARY:
         this.#held(slot, BINARY_MESSAGE, Buffer.from(chunk.subarray(start, start + length)));
@@ -281,7 +331,7 @@ export class Records {
         this.#held(slot, ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
         break;
       case HELD_ERROR | LARGE:
-        this.#held(slot, ERROR_MESSAGE, this.#native.readText());
+        this.#held(slot, ERROR_MESSAGE, this.#largeText());
         break;
       default:
         this.#dispatchTransaction(slot, word, start, length);
@@ -305,8 +355,7 @@ export class Records {
         this.#session(slot)?.transaction._started(first, second, word32(i + 4), longs[f + 1] ?? -1n, name);
         break;
       }
-      case TX_CHUNK: {
-        // Also when nobody wants them: what lies beside the log is taken in order.
+      case TX_CHUNK | BESIDE: {
         const bytes = this.#largeBytes(second);
         this.#session(slot)?.transaction._chunk(first, bytes);
         break;

@@ -1,4 +1,5 @@
 // The bounds a caller puts on one send: a signal, a time.
+import { clearTimeout, setTimeout } from "./clock.js";
 import { onAbort } from "./abort.js";
 import { abortError, ackTimeout } from "./errors.js";
 import { number } from "./options.js";

@@ -1,4 +1,5 @@
 // The sends of one session that wait: for their hooks, or behind one that does.
+import { clearTimeout, setTimeout } from "./clock.js";
 import { dropped, rejected, sessionClosed } from "./errors.js";
 
 /** @typedef {import("../index.js").ICAMPExtension} Extension */

@@ -1,8 +1,9 @@
 // The server: listens, validates clients, and owns their sessions.
+import { clearTimeout, nextTick, setImmediate, setTimeout } from "./clock.js";
 import { EventEmitter } from "node:events";
 import { BusyPoll } from "./busy-poll.js";
 import { refusedChannel, sessionChannel } from "./diagnostics.js";
-import { CAMPError, rejected, serverClosed } from "./errors.js";
+import { isSessionClosed, rejected, serverClosed } from "./errors.js";
 import { Extensions } from "./extensions.js";
 import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
@@ -10,11 +11,11 @@ import { number, policyName, readOptions } from "./options.js";
 import { Peers } from "./peer.js";
 import { forgetLast } from "./pending.js";
 import { MORE, NOTHING, Records } from "./records.js";
+import { report } from "./report.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
 import { SharedPort } from "./shared-port.js";
 import { prometheusText, serverStats } from "./stats.js";
-import { print } from "./stderr.js";
 import { TextOrders } from "./text-orders.js";
 import { readSsl, standingTls } from "./tls-options.js";
 import { Validations } from "./validation.js";
@@ -120,6 +121,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
       stopped: () => this.#onStop(),
       http: () => this.#http,
+      fault: (error) => report("camp-server: a record could not be dealt with:", error),
     });
     if (settings.adopts) this.#port = this.#sharePort(settings);
   }
@@ -220,17 +222,17 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {CAMPServerWebsocketSession} [session]
    */
   _onListenerError(error, event, session) {
-    if (event !== "listener-error" && this.listenerCount("listener-error") > 0) {
-      try {
+    try {
+      if (event !== "listener-error" && this.listenerCount("listener-error") > 0) {
         this.emit("listener-error", error, String(event), session);
         return;
-      } catch (second) {
-        print(`camp-server: a listener of "listener-error" threw:`, second);
       }
+    } catch (second) {
+      report(`camp-server: a listener of "listener-error" threw:`, second);
     }
     // A listener whose own send was cut short by the end of its session has done nothing wrong.
-    if (error instanceof CAMPError && error.code === "ERR_CAMP_SESSION_CLOSED") return;
-    print(`camp-server: a listener of "${String(event)}" threw:`, error);
+    if (isSessionClosed(error)) return;
+    report(`camp-server: a listener of "${String(event)}" threw:`, error);
   }
 
   /**
@@ -247,7 +249,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   _schedule() {
     if (this.#unflushed) return;
     this.#unflushed = true;
-    if (!this.#dispatching) process.nextTick(this.#flush);
+    if (!this.#dispatching) nextTick(this.#flush);
   }
 
   async #shutDown() {
@@ -288,13 +290,16 @@ export class CAMPWebsocketServer extends EventEmitter {
 
   #dispatchNow() {
     this.#dispatching = true;
+    // Whatever throws, what is left is come back for.
+    let goesOn = true;
     try {
       const busy = this.#busy.goesOn;
       const found = this.#records.dispatch(busy);
       if (found !== NOTHING) this.#busy.onActivity();
-      if (busy || found === MORE) setImmediate(this.#dispatch);
+      goesOn = busy || found === MORE;
     } finally {
       this.#dispatching = false;
+      if (goesOn) setImmediate(this.#dispatch);
       this.#flushNow();
     }
   }
@@ -354,7 +359,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     const text = `listen ${code}: ${message} ${host ?? "::"}:${port}`;
     const error = Object.assign(new Error(text), { code, syscall: "listen", address: host ?? "::", port });
     // Outside of the batch: without a listener this throws, as an `error` event does.
-    process.nextTick(() => {
+    nextTick(() => {
       const heard = this.#http?.failed(error) ?? false;
       if (!heard || this.listenerCount("error") > 0) this.emit("error", error);
     });

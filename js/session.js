@@ -2,7 +2,7 @@
 import { EventEmitter } from "node:events";
 import { CAMPBase } from "./base.js";
 import { closedChannel, droppedChannel } from "./diagnostics.js";
-import { ackTimeout, dropped, sessionClosed, transactionOver } from "./errors.js";
+import { MAX_PAYLOAD, ackTimeout, dropped, sessionClosed, transactionOver } from "./errors.js";
 import { Listeners } from "./listeners.js";
 import { PendingSends } from "./pending.js";
 import { CAMPTransaction } from "./transaction.js";
@@ -125,7 +125,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
 
   /** @param {string} [reason] */
   Close(reason = "") {
-    return this.#end(() => this._server._native.close(this._slot, String(reason)));
+    return this.#end(() => this._server._native.close(this._slot, closeReason(reason)));
   }
 
   /**
@@ -136,7 +136,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     if (!isCloseCode(code)) {
       throw new RangeError(`The close code must be 1000 to 1014 as RFC 6455 allows, or 3000 to 4999, not ${code}.`);
     }
-    return this.#end(() => this._server._native.destroy(this._slot, code, String(message)));
+    return this.#end(() => this._server._native.destroy(this._slot, code, closeReason(message)));
   }
 
   [Symbol.asyncDispose]() {
@@ -333,6 +333,15 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   _gone() {
     this.#transaction?._gone(sessionClosed(this.sid));
   }
+}
+
+/**
+ * As much of a reason as can go out: no character has less than a byte. The core cuts it to the byte.
+ *
+ * @param {unknown} reason
+ */
+function closeReason(reason) {
+  return String(reason).slice(0, MAX_PAYLOAD);
 }
 
 /**

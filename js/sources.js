@@ -1,5 +1,6 @@
 // What can be streamed to a peer, and the feeding of the native side with it.
 import { Readable, Transform, finished } from "node:stream";
+import { clearTimeout, setTimeout } from "./clock.js";
 import { types } from "node:util";
 import { onAbort } from "./abort.js";
 import { abortError, streamTimeout } from "./errors.js";
@@ -163,9 +164,9 @@ export class Transfer {
   #end() {
     this.#over = true;
     clearTimeout(this.#timer);
-    this.#forgetSignal();
     this.#sink.over();
-    if (!this.#read) this.#source.release();
+    quietly(this.#forgetSignal);
+    if (!this.#read) quietly(this.#source.release);
     this.#wake();
   }
 
@@ -397,6 +398,19 @@ function toBytes(chunk) {
 /** @param {unknown} value */
 function nameOf(value) {
   return value === null ? "null" : typeof value;
+}
+
+/**
+ * Lets go of something of the application's, which is over for a reason of its own.
+ *
+ * @param {() => void} release
+ */
+function quietly(release) {
+  try {
+    release();
+  } catch {
+    // Nobody waits for it.
+  }
 }
 
 function ignore() {}

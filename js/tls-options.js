@@ -1,5 +1,6 @@
 // Checks `ssl` and makes of it what the native side takes: keys and certificates that belong together.
 import { X509Certificate, createPrivateKey } from "node:crypto";
+import { parseDate, today } from "./clock.js";
 import { checkPem, readPem, tlsError } from "./pem.js";
 
 /** @typedef {import("node:crypto").KeyObject} KeyObject */
@@ -224,9 +225,9 @@ function exported(key) {
 function readChain(name, value) {
   const [first, ...issuers] = parseCertificates(name, value, CERT);
   if (first === undefined) throw tlsError(CERT, `${name} is empty.`);
-  const now = Date.now();
-  if (Date.parse(first.validTo) < now) warn(`${name} has expired: it was valid until ${first.validTo}.`);
-  if (Date.parse(first.validFrom) > now) warn(`${name} is not valid yet: it will be from ${first.validFrom}.`);
+  const now = today();
+  if (parseDate(first.validTo) < now) warn(`${name} has expired: it was valid until ${first.validTo}.`);
+  if (parseDate(first.validFrom) > now) warn(`${name} is not valid yet: it will be from ${first.validFrom}.`);
   return { name, certificates: [first, ...issuers] };
 }
 

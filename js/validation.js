@@ -1,6 +1,6 @@
 // Asks the application whether a client may connect.
 import { debugSection } from "./options.js";
-import { print } from "./stderr.js";
+import { peek, report } from "./report.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
 
@@ -35,16 +35,19 @@ export class Validations {
    */
   ask(id, payload) {
     const request = new UpgradeRequest(payload);
+    /** @type {any} */
     let verdict;
+    let settled;
     try {
       verdict = this.#validator.validate(request._token(), request);
       if (typeof (/** @type {any} */ (verdict)?.then) !== "function") return this.#answer(id, Boolean(verdict));
+      settled = new Promise((resolve) => resolve(verdict));
     } catch (error) {
       this.#failed(error);
       return this.#answer(id, false);
     }
     this.#pending.set(id, request);
-    Promise.resolve(verdict).then(
+    settled.then(
       (accepted) => this.#settle(id, Boolean(accepted)),
       (error) => {
         this.#failed(error);
@@ -56,12 +59,13 @@ export class Validations {
   /**
    * Tells where a validator failed. Not with which message: that may quote the token.
    *
-   * @param {any} error
+   * @param {unknown} error
    */
   #failed(error) {
     if (!this.#debug) return;
-    const where = /(?:\n {4}at .*)+$/.exec(String(error?.stack))?.[0] ?? "";
-    print(`CAMP_SERVER validate failed with ${error?.code ?? error?.name ?? typeof error}${where}`);
+    const where = /(?:\n {4}at .*)+$/.exec(text(peek(error, "stack")))?.[0] ?? "";
+    const kind = text(peek(error, "code")) || text(peek(error, "name")) || typeof error;
+    report(`CAMP_SERVER validate failed with ${kind}${where}`);
   }
 
   /**
@@ -82,6 +86,11 @@ export class Validations {
   #settle(id, accepted) {
     if (this.#pending.delete(id)) this.#answer(id, accepted);
   }
+}
+
+/** @param {unknown} value */
+function text(value) {
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
 }
 
 /** What a validator may know of a client. Nothing is decoded before it is asked for. */

@@ -19,7 +19,7 @@ impl NativeServer {
         let connection = duplicate(fd)
             .map_err(|error| Error::new(Status::GenericFailure, format!("cannot accept: {}", IoText(&error))))?;
         self.orders.put_connection(connection);
-        self.put_order(0, OrderKind::Adopt, &[]);
+        self.writer().put(0, OrderKind::Adopt, &[]);
         Ok(())
     }
 }

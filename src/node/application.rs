@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
-use super::error::system_error;
 use super::http::{self, LiveInterest};
 use super::log::{Log, LogWriter};
 use super::peer;
@@ -67,7 +66,7 @@ impl Application for JsApplication {
     }
 
     fn failed(&self, error: &io::Error) {
-        self.log.put(0, Kind::Failed, |out| out.extend_from_slice(system_error(error).as_bytes()));
+        self.log.put(0, Kind::Failed, |out| record::put_system_error(out, error));
     }
 
     fn validate(&self, id: UpgradeId, request: &UpgradeRequest) {

@@ -2,12 +2,7 @@
 
 use std::io;
 
-use crate::net::{IoText, TlsError};
-
-/// A system error for JavaScript: its code, a zero and its words.
-pub(super) fn system_error(error: &io::Error) -> String {
-    format!("{}\0{}", system_error_code(error), IoText(error))
-}
+use crate::net::TlsError;
 
 /// What `js/tls-options.js` has not found wrong with `ssl`, under the codes it uses.
 pub(super) fn tls_error(error: TlsError) -> napi::Error<&'static str> {
@@ -47,12 +42,12 @@ pub(super) fn system_error_code(error: &io::Error) -> &'static str {
         Kind::IsADirectory => "EISDIR",
         Kind::NotADirectory => "ENOTDIR",
         Kind::NotFound => "ENOENT",
+        Kind::InvalidFilename => "ENAMETOOLONG",
         Kind::FileTooLarge => "EFBIG",
         Kind::StorageFull => "ENOSPC",
         // The system's has a number.
         Kind::QuotaExceeded if system_number(error).is_none() => "ERR_CAMP_STREAM_OVERFLOW",
         Kind::QuotaExceeded => "EDQUOT",
-        Kind::InvalidFilename => "ENAMETOOLONG",
         Kind::ReadOnlyFilesystem => "EROFS",
         Kind::UnexpectedEof => "ERR_CAMP_SOURCE_TRUNCATED",
         // The resolver's failures have neither a kind nor a number of the system.

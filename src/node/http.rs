@@ -1,16 +1,17 @@
 //! What JavaScript wants of connections that were handed over, and how what happens to them is put
 //! into records.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
+use napi::Result;
 use napi_derive::napi;
 
-use super::error::system_error;
 use super::orders::OrderKind;
-use super::record::{Kind, put_words};
+use super::record::{Kind, put_system_error, put_words};
 use super::server::NativeServer;
 use crate::net::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest, Server, SocketOption, is_upgrade_of_ours};
 
@@ -67,57 +68,59 @@ impl NativeServer {
 
     /// Sends bytes, less than 16 MiB, on a connection that was handed over.
     #[napi]
-    pub fn http_write(&self, id: u32, data: &[u8]) {
-        self.put_order(id, OrderKind::HttpWrite, data);
+    pub fn http_write(&self, id: u32, data: &[u8]) -> Result<()> {
+        Ok(self.writer().put_parts(id, OrderKind::HttpWrite, &[data])?)
     }
 
     /// Ends our side of it once everything is written.
     #[napi]
     pub fn http_end(&self, id: u32) {
-        self.put_order(id, OrderKind::HttpEnd, &[]);
+        self.writer().put(id, OrderKind::HttpEnd, &[]);
     }
 
     /// Lets it pass on this many more bytes.
     #[napi]
     pub fn http_credit(&self, id: u32, bytes: u32) {
-        self.put_order(id, OrderKind::HttpCredit, &bytes.to_ne_bytes());
+        self.writer().put(id, OrderKind::HttpCredit, &bytes.to_ne_bytes());
     }
 
     /// Lets it pass no more bytes on; `HttpHeld` says that none follow.
     #[napi]
     pub fn http_hold(&self, id: u32) {
-        self.put_order(id, OrderKind::HttpHold, &[]);
+        self.writer().put(id, OrderKind::HttpHold, &[]);
     }
 
     /// Gives back bytes that were not used, less than 16 MiB, once it is held.
     #[napi]
-    pub fn http_give_back(&self, id: u32, data: &[u8]) {
-        self.put_order(id, OrderKind::HttpGiveBack, data);
+    pub fn http_give_back(&self, id: u32, data: &[u8]) -> Result<()> {
+        Ok(self.writer().put_parts(id, OrderKind::HttpGiveBack, &[data])?)
     }
 
     /// What was given back is all, and begins with a CAMP upgrade: the connection is CAMP's once everything is written.
     #[napi]
     pub fn http_take_back(&self, id: u32) {
-        self.put_order(id, OrderKind::HttpTakeBack, &[]);
+        self.writer().put(id, OrderKind::HttpTakeBack, &[]);
     }
 
     /// Whether small writes go out at once.
     #[napi]
     pub fn http_no_delay(&self, id: u32, on: bool) {
-        self.put_order(id, OrderKind::HttpNoDelay, &u32::from(on).to_ne_bytes());
+        self.writer().put(id, OrderKind::HttpNoDelay, &u32::from(on).to_ne_bytes());
     }
 
     /// Whether the system probes an idle client, and after how many milliseconds; 0: as the system has it.
     #[napi]
     pub fn http_keep_alive(&self, id: u32, on: bool, idle_ms: u32) {
-        let payload = [u32::from(on).to_ne_bytes(), idle_ms.to_ne_bytes()].concat();
-        self.put_order(id, OrderKind::HttpKeepAlive, &payload);
+        let mut payload = [0; 8];
+        payload[..4].copy_from_slice(&u32::from(on).to_ne_bytes());
+        payload[4..].copy_from_slice(&idle_ms.to_ne_bytes());
+        self.writer().put(id, OrderKind::HttpKeepAlive, &payload);
     }
 
     /// Hangs up with a reset.
     #[napi]
     pub fn http_reset(&self, id: u32) {
-        self.put_order(id, OrderKind::HttpReset, &[]);
+        self.writer().put(id, OrderKind::HttpReset, &[]);
     }
 
     /// Whether an upgrade request with this head is CAMP's, whatever came before it on its connection.
@@ -129,7 +132,7 @@ impl NativeServer {
     /// Hangs up.
     #[napi]
     pub fn http_destroy(&self, id: u32) {
-        self.put_order(id, OrderKind::HttpDestroy, &[]);
+        self.writer().put(id, OrderKind::HttpDestroy, &[]);
     }
 }
 
@@ -182,9 +185,7 @@ pub(super) fn encode(event: HttpEvent) -> (Kind, Bytes) {
             put_words(&mut payload, &[u32::try_from(bytes).unwrap_or(u32::MAX)]);
             (Kind::HttpWritten, payload.into())
         }
-        HttpEvent::Closed(error) => {
-            (Kind::HttpClosed, error.map_or_else(Bytes::new, |error| system_error(&error).into()))
-        }
+        HttpEvent::Closed(error) => (Kind::HttpClosed, error.map_or_else(Bytes::new, |error| describe(&error).into())),
     }
 }
 
@@ -200,5 +201,11 @@ pub(super) fn encode_ends(remote: SocketAddr, local: SocketAddr) -> Vec<u8> {
     let mut payload = Vec::new();
     put_words(&mut payload, &[remote.port().into(), local.port().into()]);
     payload.extend_from_slice(format!("{}\0{}", remote.ip(), local.ip()).as_bytes());
+    payload
+}
+
+fn describe(error: &io::Error) -> Vec<u8> {
+    let mut payload = Vec::new();
+    put_system_error(&mut payload, error);
     payload
 }

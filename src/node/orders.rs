@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -29,6 +28,19 @@ const EAGER: usize = 256 << 10;
 
 /// Batches whose memory is used again: as many as are usually on their way.
 const SPARE_BATCHES: usize = 4;
+
+/// Longest payload of an order: its length has 24 bits.
+const MAX_LENGTH: usize = (1 << 24) - 1;
+
+/// An order was not added: its payload is too long, or there was none.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotAdded;
+
+impl From<NotAdded> for napi::Error {
+    fn from(_: NotAdded) -> Self {
+        napi::Error::new(napi::Status::InvalidArg, format!("An order has at most {MAX_LENGTH} bytes."))
+    }
+}
 
 /// What an order wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +97,29 @@ pub(super) enum OrderKind {
 /// What the two threads share.
 #[derive(Default)]
 pub(super) struct OrderQueue {
-    batches: Mutex<Vec<Bytes>>,
+    given: Mutex<Given>,
     posted: Notify,
     /// Of the [`OrderKind::Connect`] orders that were not carried out, in order.
     targets: Mutex<VecDeque<Target>>,
     /// Of the [`OrderKind::Adopt`] orders that were not carried out, in order.
     connections: Mutex<VecDeque<TcpStream>>,
+}
+
+/// What was handed over and not taken. Under one lock: whoever sees the end has seen all orders before it.
+#[derive(Default)]
+struct Given {
+    batches: Vec<Bytes>,
     /// No more orders come.
-    over: AtomicBool,
+    over: bool,
+}
+
+/// What the I/O thread finds in the queue.
+#[derive(Debug)]
+enum Taken {
+    Orders(Vec<Bytes>),
+    Nothing,
+    /// Nothing, for good.
+    Over,
 }
 
 /// The JavaScript thread's end: collects orders.
@@ -115,45 +142,49 @@ impl OrderWriter {
         &self.texts
     }
 
-    /// Adds an order with the given payload.
+    /// Adds an order with a payload of a fixed length.
     #[inline]
-    pub(super) fn put(&self, slot: Slot, kind: OrderKind, payload: &[u8]) {
-        self.put_parts(slot, kind, &[payload]);
+    pub(super) fn put<const N: usize>(&self, slot: Slot, kind: OrderKind, payload: &[u8; N]) {
+        const { assert!(N <= MAX_LENGTH) };
+        let added = self.put_parts(slot, kind, &[payload]);
+        debug_assert!(added.is_ok());
     }
 
-    /// Adds an order whose payload comes in parts.
-    pub(super) fn put_parts(&self, slot: Slot, kind: OrderKind, parts: &[&[u8]]) {
-        let mut batch = self.batch();
+    /// Adds an order whose payload comes in parts. Nothing is added when it fails.
+    pub(super) fn put_parts(&self, slot: Slot, kind: OrderKind, parts: &[&[u8]]) -> Result<(), NotAdded> {
         let length = parts.iter().map(|part| part.len()).sum();
+        let header = header(slot, kind, length)?;
+        let mut batch = self.batch();
         self.make_room(&mut batch, HEADER + length);
-        batch.put_slice(&header(slot, kind, length));
+        batch.put_slice(&header);
         for part in parts {
             batch.put_slice(part);
         }
         batch.put_bytes(0, padding(length));
         self.hand_over_early(batch);
+        Ok(())
     }
 
     /// Adds an order whose payload `fill` writes into at least `room` bytes of spare memory.
-    /// Nothing is added when it fails.
+    /// Nothing is added when it fails, or writes more than an order may have.
     ///
     /// # Safety
     ///
     /// `fill` returns how many bytes it has initialised, from the start of the memory it was given.
     #[inline]
-    pub(super) unsafe fn put_with<E>(
+    pub(super) unsafe fn put_with(
         &self,
         slot: Slot,
         kind: OrderKind,
         room: usize,
-        fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
-    ) -> Result<(), E> {
+        fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, NotAdded>,
+    ) -> Result<(), NotAdded> {
         let mut batch = self.batch();
         self.make_room(&mut batch, HEADER + room);
         let start = batch.len();
         let payload = start + HEADER;
         let length = fill(&mut batch.spare_capacity_mut()[HEADER..])?;
-        batch.put_slice(&header(slot, kind, length));
+        batch.put_slice(&header(slot, kind, length)?);
         // SAFETY: the header was written up to `payload`, and the caller vouches for `length`
         // initialised bytes within the capacity behind it.
         unsafe { batch.set_len(payload + length) };
@@ -185,7 +216,7 @@ impl OrderWriter {
     #[cold]
     fn begin_batch(&self, batch: &mut BytesMut, bytes: usize) {
         if !batch.is_empty() {
-            lock(&self.queue.batches).push(batch.split().freeze());
+            self.queue.give(batch.split().freeze());
             self.queue.posted.notify_one();
         }
         let mut spare = self.spare.borrow_mut();
@@ -221,7 +252,7 @@ impl OrderWriter {
         let orders = self.batch().split().freeze();
         let any = !orders.is_empty();
         if any {
-            lock(&self.queue.batches).push(orders);
+            self.queue.give(orders);
         }
         if then() || any {
             self.queue.posted.notify_one();
@@ -236,11 +267,14 @@ fn padding(length: usize) -> usize {
 }
 
 #[inline]
-fn header(slot: Slot, kind: OrderKind, length: usize) -> [u8; HEADER] {
+fn header(slot: Slot, kind: OrderKind, length: usize) -> Result<[u8; HEADER], NotAdded> {
+    if length > MAX_LENGTH {
+        return Err(NotAdded);
+    }
     let mut header = [0; HEADER];
     header[..4].copy_from_slice(&slot.to_ne_bytes());
     header[4..].copy_from_slice(&((length as u32) << 8 | kind as u32).to_ne_bytes());
-    header
+    Ok(header)
 }
 
 impl OrderQueue {
@@ -260,8 +294,21 @@ impl OrderQueue {
 
     /// No more orders come: what was handed over is still carried out.
     pub(super) fn end(&self) {
-        self.over.store(true, Ordering::Release);
+        lock(&self.given).over = true;
         self.posted.notify_one();
+    }
+
+    fn give(&self, orders: Bytes) {
+        lock(&self.given).batches.push(orders);
+    }
+
+    fn take(&self) -> Taken {
+        let mut given = lock(&self.given);
+        match std::mem::take(&mut given.batches) {
+            batches if !batches.is_empty() => Taken::Orders(batches),
+            _ if given.over => Taken::Over,
+            _ => Taken::Nothing,
+        }
     }
 
     /// Carries out orders as they come, on the I/O thread.
@@ -269,20 +316,17 @@ impl OrderQueue {
         loop {
             // Before the orders: they are at least those given until then.
             let answered = server.last_answered();
-            let batches = std::mem::take(&mut *lock(&self.batches));
-            if batches.is_empty() {
-                server.answered(answered);
-                if self.over.load(Ordering::Acquire) {
-                    return;
+            match self.take() {
+                Taken::Orders(batches) => batches.into_iter().for_each(|batch| self.carry_out(&server, batch)),
+                Taken::Nothing => {
+                    server.answered(answered);
+                    self.posted.notified().await;
+                    continue;
                 }
-                self.posted.notified().await;
-                continue;
-            }
-            for batch in batches {
-                self.carry_out(&server, batch);
+                Taken::Over => return server.answered(answered),
             }
             server.answered(answered);
-            if !lock(&self.batches).is_empty() {
+            if !lock(&self.given).batches.is_empty() {
                 // The sessions first have their turn.
                 tokio::task::yield_now().await;
             }
@@ -344,3 +388,6 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

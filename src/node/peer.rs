@@ -47,14 +47,14 @@ impl NativeServer {
     pub fn connect(&self, id: u32, target: NativeTarget) -> Result<()> {
         let target = target.into_target()?;
         self.orders.put_target(target);
-        self.put_order(id, OrderKind::Connect, &[]);
+        self.writer().put(id, OrderKind::Connect, &[]);
         Ok(())
     }
 
     /// Gives that up. A record of its end may be on its way all the same.
     #[napi]
     pub fn abandon(&self, id: u32) {
-        self.put_order(id, OrderKind::Abandon, &[]);
+        self.writer().put(id, OrderKind::Abandon, &[]);
     }
 }
 

@@ -11,7 +11,7 @@ use napi::bindgen_prelude::Object;
 use napi::{Env, JsValue, Result, check_status, sys};
 
 use super::log::LogReader;
-use super::orders::{OrderKind, OrderWriter};
+use super::orders::{NotAdded, OrderKind, OrderWriter};
 use super::record;
 use super::transaction;
 
@@ -129,10 +129,8 @@ unsafe fn send_text(env: sys::napi_env, info: sys::napi_callback_info, kind: Ord
     }
     // One byte for the terminator, and enough beyond for `text_into` to see that all fitted.
     // SAFETY: as above.
-    match unsafe { ends.orders.put_with(slot, kind, length + 8, |room| text_into(env, text, room)) } {
-        Ok(()) => ptr::null_mut(),
-        Err(()) => fail(env),
-    }
+    let sent = unsafe { ends.orders.put_with(slot, kind, length + 8, |room| text_into(env, text, room)) };
+    done(env, sent)
 }
 
 /// Writes a string as UTF-8. Fails when it is none, or may not have fitted.
@@ -141,13 +139,13 @@ fn text_into(
     env: sys::napi_env,
     text: sys::napi_value,
     room: &mut [MaybeUninit<u8>],
-) -> std::result::Result<usize, ()> {
+) -> std::result::Result<usize, NotAdded> {
     let mut written = 0;
     // SAFETY: Node-API writes at most `room.len()` bytes, its terminator included.
     let status =
         unsafe { sys::napi_get_value_string_utf8(env, text, room.as_mut_ptr().cast(), room.len(), &mut written) };
     // A character has at most four bytes: with as many to spare, none was left out.
-    if status == sys::Status::napi_ok && written + 4 < room.len() { Ok(written) } else { Err(()) }
+    if status == sys::Status::napi_ok && written + 4 < room.len() { Ok(written) } else { Err(NotAdded) }
 }
 
 unsafe extern "C" fn send_binary(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
@@ -160,8 +158,7 @@ unsafe extern "C" fn send_binary(env: sys::napi_env, info: sys::napi_callback_in
         // SAFETY: Node-API names memory that lives as long as `view`, and no JavaScript runs meanwhile.
         unsafe { std::slice::from_raw_parts(data, length) }
     };
-    ends.orders.put(slot, OrderKind::Binary, payload);
-    ptr::null_mut()
+    done(env, ends.orders.put_parts(slot, OrderKind::Binary, &[payload]))
 }
 
 unsafe extern "C" fn read(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
@@ -185,7 +182,7 @@ unsafe extern "C" fn read(env: sys::napi_env, info: sys::napi_callback_info) -> 
     }
     let mut value = ptr::null_mut();
     // SAFETY: `value` receives a number of this scope.
-    unsafe { sys::napi_create_uint32(env, read as u32, &mut value) };
+    unsafe { sys::napi_create_uint32(env, record::word_of(read), &mut value) };
     value
 }
 
@@ -309,6 +306,12 @@ pub(super) fn buffer_of(env: sys::napi_env, value: sys::napi_value) -> Option<(*
     // SAFETY: Node-API checks that `value` is a view.
     let status = unsafe { sys::napi_get_buffer_info(env, value, &mut data, &mut length) };
     (status == sys::Status::napi_ok).then_some((data.cast(), length))
+}
+
+/// What a function gives back that has added an order, or has not.
+#[inline]
+pub(super) fn done(env: sys::napi_env, added: std::result::Result<(), NotAdded>) -> sys::napi_value {
+    if added.is_ok() { ptr::null_mut() } else { fail(env) }
 }
 
 /// Only a fault of `js/` leads here: it checks every argument.

@@ -1,19 +1,34 @@
 //! The layout of what the log holds, mirrored by `js/records.js`.
 //!
-//! A record is `[slot u32][length << 8 | LARGE | kind u32]` and its payload, padded to a multiple
+//! A record is `[slot u32][length << 8 | LARGE | BESIDE | kind u32]` and its payload, padded to a multiple
 //! of 8 bytes; all numbers in the byte order of the machine. A `LARGE` record has no payload in
-//! the log: it waits beside it, to be taken by a call of its own, in order.
+//! the log: it waits beside it, to be taken by a call of its own, in order. A `BESIDE` record has a payload
+//! in the log, and bytes that wait in the same way. So a reader that does not know a kind can pass over it.
 
-use crate::net::{Opened, Refused, Slot, UpgradeRequest};
+use std::io;
+
+use super::error::system_error_code;
+use crate::net::{IoText, Opened, Refused, Slot, UpgradeRequest};
 use crate::session::{DataKind, Event, Outcome, Payload};
 
 /// Set in a record's second word when its payload is kept beside the log.
 pub(super) const LARGE: u32 = 0x80;
 
+/// Set in it when more bytes belong to the record, which are kept beside the log.
+pub(super) const BESIDE: u32 = 0x40;
+
 /// Payloads from this size on are kept beside the log, so that they are copied only once.
 pub(super) const LARGE_FROM: usize = 4096;
 
-/// What a record tells.
+/// The largest length that fits into a record's second word. A payload beside the log may be longer than that word says.
+const MAX_LENGTH: usize = (1 << 24) - 1;
+
+/// Longest text for people that a record holds, in bytes. Of a longer one both ends are kept.
+const MAX_TEXT: usize = 1024;
+const TEXT_HEAD: usize = 600;
+const TEXT_TAIL: usize = 400;
+
+/// What a record tells. Below [`BESIDE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Kind {
@@ -54,7 +69,7 @@ pub(super) enum Kind {
     HeldError = 19,
     /// `[key u32][txId u32][size i64][behaviour u32]`, name
     TxStarted = 20,
-    /// `[key u32][length u32]`; the bytes are always kept beside the log
+    /// `[key u32][length u32]`; always [`BESIDE`], with the bytes
     TxChunk = 21,
     /// `[key u32][outcome u32][expected f64, -1: unknown][received f64]`
     TxEnded = 22,
@@ -92,6 +107,25 @@ pub(super) enum Kind {
     HttpTurnedAway = 53,
     /// As the five.
     HttpHeld = 54,
+}
+
+impl Kind {
+    /// Whether a payload of this kind may be `LARGE`. `js/records.js` has a case for each that may; of any other,
+    /// which ends with a text, the log keeps what fits.
+    pub(super) fn may_be_large(self) -> bool {
+        matches!(
+            self,
+            Kind::Utf8
+                | Kind::Binary
+                | Kind::Error
+                | Kind::Opened
+                | Kind::Validate
+                | Kind::HeldUtf8
+                | Kind::HeldBinary
+                | Kind::HeldError
+                | Kind::HttpData
+        )
+    }
 }
 
 /// The text in UTF-16.
@@ -152,7 +186,7 @@ pub(super) fn encode_event(event: &Event, bytes: impl FnOnce() -> (u64, u64), ou
             let (rx, tx) = bytes();
             put_floats(out, &[rx as f64, tx as f64]);
             put_words(out, &[u32::from(close.code)]);
-            out.extend_from_slice(close.reason.as_bytes());
+            put_text(out, &close.reason);
             Kind::Closed
         }
     };
@@ -163,7 +197,7 @@ pub(super) fn encode_event(event: &Event, bytes: impl FnOnce() -> (u64, u64), ou
 pub(super) fn opened(session: &Opened, out: &mut Vec<u8>) {
     let remote = session.remote.ip().to_string();
     out.extend_from_slice(&session.sid.to_ne_bytes());
-    put_words(out, &[remote.len() as u32]);
+    put_words(out, &[word_of(remote.len())]);
     out.extend_from_slice(remote.as_bytes());
     out.extend_from_slice(session.token.as_bytes());
 }
@@ -171,17 +205,18 @@ pub(super) fn opened(session: &Opened, out: &mut Vec<u8>) {
 /// `[status u32][remote length u32]`, remote, reason.
 pub(super) fn refused(refused: &Refused<'_>, out: &mut Vec<u8>) {
     let remote = refused.remote.ip().to_string();
-    put_words(out, &[u32::from(refused.status), remote.len() as u32]);
+    put_words(out, &[u32::from(refused.status), word_of(remote.len())]);
     out.extend_from_slice(remote.as_bytes());
-    out.extend_from_slice(refused.reason.as_bytes());
+    put_text(out, refused.reason);
 }
 
 /// `[sid u64]`, then each with its length before it: token, url, remote address, and every header
 /// field's name and value.
 pub(super) fn validate(request: &UpgradeRequest, out: &mut Vec<u8>) {
     let mut put = |bytes: &[u8]| {
-        put_words(out, &[bytes.len() as u32]);
-        out.extend_from_slice(bytes);
+        let length = word_of(bytes.len());
+        put_words(out, &[length]);
+        out.extend_from_slice(&bytes[..length as usize]);
     };
     put(&request.sid.to_ne_bytes());
     put(request.token.as_bytes());
@@ -191,6 +226,37 @@ pub(super) fn validate(request: &UpgradeRequest, out: &mut Vec<u8>) {
         put(name.as_bytes());
         put(value);
     }
+}
+
+/// Appends a text for people: a path, a name or a peer's words in it may be of any length.
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    if text.len() <= MAX_TEXT {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    out.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(TEXT_HEAD)]);
+    out.extend_from_slice("…".as_bytes());
+    out.extend_from_slice(&text.as_bytes()[text.ceil_char_boundary(text.len() - TEXT_TAIL)..]);
+}
+
+/// Appends the code and the text of a system's error, `code\0message`.
+pub(super) fn put_system_error(out: &mut Vec<u8>, error: &io::Error) {
+    out.extend_from_slice(system_error_code(error).as_bytes());
+    out.push(0);
+    put_text(out, &IoText(error).to_string());
+}
+
+/// What fits into a payload that may not be `LARGE`, in whole characters of the text at its end.
+pub(super) fn fitting(payload: &[u8]) -> &[u8] {
+    let mut end = payload.len().min(LARGE_FROM - 1);
+    while end > 0 && payload.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        end -= 1;
+    }
+    &payload[..end]
+}
+
+/// A length as a number of a payload.
+pub(super) fn word_of(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 pub(super) fn put_words(out: &mut Vec<u8>, words: &[u32]) {
@@ -213,10 +279,10 @@ fn data_number(kind: DataKind) -> u32 {
     kind as u32
 }
 
-/// The two words before a record's payload.
+/// The two words before a record's payload; `flags` are [`LARGE`] or [`BESIDE`], or neither.
 #[inline]
-pub(super) fn header(slot: Slot, kind: Kind, len: usize, large: bool) -> [u8; 8] {
-    let word = (len as u32) << 8 | if large { LARGE } else { 0 } | kind as u32;
+pub(super) fn header(slot: Slot, kind: Kind, len: usize, flags: u32) -> [u8; 8] {
+    let word = (len.min(MAX_LENGTH) as u32) << 8 | flags | kind as u32;
     let mut header = [0; 8];
     header[..4].copy_from_slice(&slot.to_ne_bytes());
     header[4..].copy_from_slice(&word.to_ne_bytes());

@@ -88,15 +88,14 @@ impl NativeServer {
 
     /// Closes a session with BYE and this reason.
     #[napi]
-    pub fn close(&self, slot: u32, reason: String) {
-        self.ends.orders.put(slot, OrderKind::Close, reason.as_bytes());
+    pub fn close(&self, slot: u32, reason: String) -> Result<()> {
+        Ok(self.ends.orders.put_parts(slot, OrderKind::Close, &[reason.as_bytes()])?)
     }
 
     /// Closes a session with this code, without BYE.
     #[napi]
-    pub fn destroy(&self, slot: u32, code: u16, reason: String) {
-        let payload = [&code.to_ne_bytes(), reason.as_bytes()].concat();
-        self.ends.orders.put(slot, OrderKind::Destroy, &payload);
+    pub fn destroy(&self, slot: u32, code: u16, reason: String) -> Result<()> {
+        Ok(self.ends.orders.put_parts(slot, OrderKind::Destroy, &[&code.to_ne_bytes(), reason.as_bytes()])?)
     }
 
     /// Gives a session's slot back, after its end was read.
@@ -169,14 +168,15 @@ impl NativeServer {
     #[napi]
     pub fn dispose(&self) {
         self.log.dispose();
+        self.ends.orders.flush();
         self.orders.end();
     }
 }
 
 impl NativeServer {
-    /// Adds an order; for the methods in other files.
-    pub(super) fn put_order(&self, slot: u32, kind: OrderKind, payload: &[u8]) {
-        self.ends.orders.put(slot, kind, payload);
+    /// Where orders are added; for the methods in other files.
+    pub(super) fn writer(&self) -> &OrderWriter {
+        &self.ends.orders
     }
 }
 

@@ -7,10 +7,9 @@ use std::ptr;
 use bytes::{Buf, Bytes};
 use napi::sys;
 
-use super::error::system_error;
 use super::log::LogWriter;
 use super::orders::OrderKind;
-use super::raw::{arguments, buffer_of, fail, number_of};
+use super::raw::{arguments, buffer_of, done, fail, number_of};
 use super::record::{self, Kind};
 use crate::net::{Server, Slot, Source, TxOrder};
 use crate::protocol::{Behaviour, Text};
@@ -107,7 +106,7 @@ pub(super) fn log_event(log: &LogWriter, slot: Slot, event: TxEvent) {
             record::put_words(out, &[behaviour as u32]);
             out.extend_from_slice(name.as_bytes());
         }),
-        TxEvent::Chunk { key, data } => log.put_beside(slot, Kind::TxChunk, &[key, data.len() as u32], data),
+        TxEvent::Chunk { key, data } => log.put_beside(slot, Kind::TxChunk, &[key, record::word_of(data.len())], data),
         TxEvent::Ended { key, outcome, expected, received } => log.put(slot, Kind::TxEnded, |out| {
             record::put_words(out, &[key, outcome as u32]);
             record::put_floats(out, &[expected.map_or(-1.0, |size| size as f64), received as f64]);
@@ -134,7 +133,7 @@ pub(super) fn log_event(log: &LogWriter, slot: Slot, event: TxEvent) {
 pub(super) fn log_source_failure(log: &LogWriter, slot: Slot, key: TxKey, error: &io::Error) {
     log.put(slot, Kind::TxSettled, |out| {
         record::put_words(out, &[key, SOURCE_FAILED]);
-        out.extend_from_slice(system_error(error).as_bytes());
+        record::put_system_error(out, error);
     });
 }
 
@@ -147,8 +146,7 @@ unsafe extern "C" fn tx_open(env: sys::napi_env, info: sys::napi_callback_info) 
     }
     // SAFETY: Node-API names memory that lives as long as `view`, and no JavaScript runs meanwhile.
     let payload = unsafe { std::slice::from_raw_parts(data, length) };
-    ends.orders.put(slot, OrderKind::TxOpen, payload);
-    ptr::null_mut()
+    done(env, ends.orders.put_parts(slot, OrderKind::TxOpen, &[payload]))
 }
 
 unsafe extern "C" fn tx_data(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
@@ -158,8 +156,7 @@ unsafe extern "C" fn tx_data(env: sys::napi_env, info: sys::napi_callback_info) 
     let Some((data, length)) = buffer_of(env, view) else { return fail(env) };
     // SAFETY: as for `tx_open`; an empty view may have no memory.
     let bytes = if length == 0 { &[] } else { unsafe { std::slice::from_raw_parts(data, length) } };
-    ends.orders.put_parts(slot, OrderKind::TxData, &[&key.to_ne_bytes(), bytes]);
-    ptr::null_mut()
+    done(env, ends.orders.put_parts(slot, OrderKind::TxData, &[&key.to_ne_bytes(), bytes]))
 }
 
 unsafe extern "C" fn tx_end(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
@@ -199,8 +196,7 @@ unsafe extern "C" fn tx_fetch(env: sys::napi_env, info: sys::napi_callback_info)
     let (Some(slot), Some(key)) = (number_of(env, slot), number_of(env, key)) else { return fail(env) };
     let (Some(start), Some(end)) = (long_of(env, start), long_of(env, end)) else { return fail(env) };
     let parts: [&[u8]; 3] = [&key.to_ne_bytes(), &start.to_ne_bytes(), &end.to_ne_bytes()];
-    ends.orders.put_parts(slot, OrderKind::TxFetch, &parts);
-    ptr::null_mut()
+    done(env, ends.orders.put_parts(slot, OrderKind::TxFetch, &parts))
 }
 
 unsafe extern "C" fn tx_consumed(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
@@ -213,8 +209,7 @@ unsafe extern "C" fn tx_consumed(env: sys::napi_env, info: sys::napi_callback_in
         return fail(env);
     }
     let count = u64::try_from(count).unwrap_or(0);
-    ends.orders.put_parts(slot, OrderKind::TxConsumed, &[&key.to_ne_bytes(), &count.to_ne_bytes()]);
-    ptr::null_mut()
+    done(env, ends.orders.put_parts(slot, OrderKind::TxConsumed, &[&key.to_ne_bytes(), &count.to_ne_bytes()]))
 }
 
 /// A BigInt that is a uint64.

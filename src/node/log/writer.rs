@@ -10,7 +10,7 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 
 use super::{Committed, Log, PIECE, RECORD_WEIGHT};
 use crate::net::Slot;
-use crate::node::record::{self, Kind, LARGE_FROM};
+use crate::node::record::{self, BESIDE, Kind, LARGE, LARGE_FROM};
 use crate::node::server::lock;
 
 /// Stages records, and commits them.
@@ -59,23 +59,34 @@ impl LogWriter {
         }
     }
 
-    /// Stages a text of fewer than [`LARGE_FROM`] bytes.
+    /// Stages a text, which is usually of fewer than [`LARGE_FROM`] bytes.
     #[inline(never)]
     pub(in crate::node) fn put_utf16(&self, slot: Slot, kind: Kind, text: &[u8]) {
+        if text.len() >= LARGE_FROM {
+            return self.put_copy(slot, kind, text);
+        }
         let units = record::utf16(text);
         let mut staged = self.staged.borrow_mut();
-        staged.records.extend_from_slice(&record::header(slot, kind, units.len() * 2, false));
+        staged.records.extend_from_slice(&record::header(slot, kind, units.len() * 2, 0));
         staged.records.extend(units.iter().flat_map(|unit| unit.to_ne_bytes()));
         staged.pad();
     }
 
-    /// Stages a record with a payload of fewer than [`LARGE_FROM`] bytes.
+    /// Stages a record with a payload that is usually of fewer than [`LARGE_FROM`] bytes.
     #[inline]
     pub(in crate::node) fn put_slice(&self, slot: Slot, kind: Kind, payload: &[u8]) {
+        if payload.len() >= LARGE_FROM {
+            return self.put_copy(slot, kind, payload);
+        }
         let mut staged = self.staged.borrow_mut();
-        staged.records.extend_from_slice(&record::header(slot, kind, payload.len(), false));
+        staged.records.extend_from_slice(&record::header(slot, kind, payload.len(), 0));
         staged.records.extend_from_slice(payload);
         staged.pad();
+    }
+
+    #[cold]
+    fn put_copy(&self, slot: Slot, kind: Kind, payload: &[u8]) {
+        self.put_bytes(slot, kind, Bytes::copy_from_slice(payload));
     }
 
     /// Stages a record with a payload that is shared.
@@ -84,8 +95,16 @@ impl LogWriter {
         if payload.len() < LARGE_FROM {
             return self.put_slice(slot, kind, &payload);
         }
+        let kind = match kind {
+            Kind::Ascii => Kind::Utf8,
+            Kind::HeldAscii => Kind::HeldUtf8,
+            other => other,
+        };
+        if !kind.may_be_large() {
+            return self.put_slice(slot, kind, record::fitting(&payload));
+        }
         let mut staged = self.staged.borrow_mut();
-        staged.records.extend_from_slice(&record::header(slot, kind, payload.len(), true));
+        staged.records.extend_from_slice(&record::header(slot, kind, payload.len(), LARGE));
         staged.large_bytes += payload.len();
         staged.large.push_back(payload);
     }
@@ -95,7 +114,7 @@ impl LogWriter {
         // A small piece must not keep alive the block it was read into.
         let bytes = if bytes.len() < LARGE_FROM { Bytes::copy_from_slice(&bytes) } else { bytes };
         let mut staged = self.staged.borrow_mut();
-        staged.records.extend_from_slice(&record::header(slot, kind, words.len() * 4, false));
+        staged.records.extend_from_slice(&record::header(slot, kind, words.len() * 4, BESIDE));
         record::put_words(&mut staged.records, words);
         staged.pad();
         staged.large_bytes += bytes.len();

@@ -174,7 +174,7 @@ proptest! {
         }
         solo.disconnect();
         solo.driver.batch(false);
-        prop_assert_eq!(solo.driver.ledger.open(), []);
+        prop_assert!(solo.driver.ledger.open().is_empty());
         let is_end = |event: &&Event| matches!(event, Event::Closed(_));
         prop_assert_eq!(solo.events().iter().filter(is_end).count(), 1);
     }
