@@ -1,4 +1,6 @@
 // Checks the options of a server and completes them with their defaults.
+import { bytesOf } from "./bytes.js";
+import { invalidArgument } from "./errors.js";
 
 /** @typedef {import("../index.js").ICAMPWebsocketServerOptions} Options */
 /** @typedef {import("../index.js").BackpressureOpts} BackpressureOpts */
@@ -297,7 +299,9 @@ export function text(name, value) {
  */
 export function pem(name, value) {
   if (typeof value === "string") return Buffer.from(value);
-  if (value instanceof Uint8Array) return value;
+  // Node takes any view here, and no ArrayBuffer.
+  const bytes = ArrayBuffer.isView(value) ? bytesOf(value) : undefined;
+  if (bytes !== undefined) return bytes;
   throw wrongType(name, "a Buffer or string in PEM format", value);
 }
 
@@ -308,10 +312,28 @@ function isPull(value) {
   throw wrongType("behaviour", `TX_PUSH, TX_PULL, "push" or "pull"`, value);
 }
 
-/** @param {unknown} value */
+/**
+ * As Node reads it: whatever has `aborted` and tells of the event, also one that a library or another realm has made.
+ *
+ * @param {any} value
+ * @returns {AbortSignal | undefined}
+ */
 export function abortSignal(value) {
-  if (value === undefined || value instanceof AbortSignal) return value;
+  if (value === undefined) return value;
+  const known = typeof value === "object" && value !== null && "aborted" in value;
+  if (known && (value.aborted || typeof value.addEventListener === "function")) return value;
   throw wrongType("signal", "an AbortSignal", value);
+}
+
+/**
+ * As Node's `fs` reads it: any object with the parts of a URL.
+ *
+ * @param {any} value
+ * @returns {value is URL}
+ */
+export function isUrl(value) {
+  return typeof value === "object" && value !== null
+    && Boolean(value.href && value.protocol) && value.auth === undefined && value.path === undefined;
 }
 
 /** Which sections of debug output the environment asks for. */
@@ -340,7 +362,7 @@ export function debugSection(name) {
  * @param {unknown} value
  */
 export function wrongType(name, expected, value) {
-  return new TypeError(`${name} must be ${expected}, not ${show(value)}.`);
+  return invalidArgument(`${name} must be ${expected}, not ${show(value)}.`);
 }
 
 /** @param {unknown} value */

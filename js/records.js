@@ -1,6 +1,6 @@
 // Reads the log of a native server and hands each record to whom it concerns. The layout is that
 // of `src/node/record.rs`.
-import { chunk, float, LARGE, longs, word32, words } from "./chunk.js";
+import { bytesAt, chunk, float, LARGE, longs, word32, words } from "./chunk.js";
 import { dispatchHttp } from "./http-records.js";
 import { SHORT, shortText } from "./short-text.js";
 import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
@@ -79,9 +79,6 @@ export class Records {
   #sessions = [];
   /** Whether the current chunk ended with the begin of a session. */
   #sessionOpened = false;
-  /** A copy of the current chunk of which binary messages are views; made when the first one comes. */
-  /** @type {Buffer | undefined} */
-  #copy;
   /** The number of the hooks that the held messages meet. */
   #hookSet = 0;
   /** Bytes adopted since the last reminder. */
@@ -138,7 +135,6 @@ export class Records {
 
   /** @param {number} bytes */
   #dispatchChunk(bytes) {
-    this.#copy = undefined;
     const end = bytes >>> 2;
     let at = 0;
     while (at < end) {
@@ -157,7 +153,7 @@ export class Records {
           this.#session(slot)?._message(UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
           break;
         case BINARY:
-          this.#session(slot)?._message(BINARY_MESSAGE, this.#view(start, length, bytes));
+          this.#session(slot)?._message(BINARY_MESSAGE, bytesAt(start, length));
           break;
         case ERROR:
           this.#session(slot)?._message(ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
@@ -226,7 +222,7 @@ export class Records {
         break;
       }
       case VALIDATE:
-        this.#receiver.validate(slot, Buffer.from(chunk.subarray(start, start + length)));
+        this.#receiver.validate(slot, bytesAt(start, length));
         break;
       case VALIDATE | LARGE:
         this.#receiver.validate(slot, this.#largeBytes(length));
@@ -272,7 +268,7 @@ export class Records {
         this.#held(slot, UTF8_MESSAGE, this.#native.readText());
         break;
       case HELD_BINARY:
-        this.#held(slot, BINARY_MESSAGE, Buffer.from(chunk.subarray(start, start + length)));
+        this.#held(slot, BINARY_MESSAGE, bytesAt(start, length));
         break;
       case HELD_BINARY | LARGE:
         this.#held(slot, BINARY_MESSAGE, this.#largeBytes(length));
@@ -379,20 +375,5 @@ export class Records {
     while (this.#sessions.length <= slot) this.#sessions.push(undefined);
     this.#sessionOpened = true;
     this.#sessions[slot] = session;
-  }
-
-  /**
-   * A view of the chunk's copy: it belongs to the listener and never changes.
-   *
-   * @param {number} start
-   * @param {number} length
-   * @param {number} bytes length of the chunk's records
-   */
-  #view(start, length, bytes) {
-    if (this.#copy === undefined) {
-      this.#copy = Buffer.allocUnsafeSlow(bytes);
-      chunk.copy(this.#copy, 0, 0, bytes);
-    }
-    return this.#copy.subarray(start, start + length);
   }
 }

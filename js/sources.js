@@ -2,9 +2,10 @@
 import { resolve as resolvePath } from "node:path";
 import { Readable, finished } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { types } from "node:util";
 import { onAbort } from "./abort.js";
-import { abortError, streamTimeout } from "./errors.js";
+import { bytesOf, lengthOf } from "./bytes.js";
+import { abortError, invalidArgument, invalidState, streamTimeout } from "./errors.js";
+import { isUrl } from "./options.js";
 
 /** Bytes handed over in one call at most. */
 const PIECE = 256 * 1024;
@@ -55,8 +56,9 @@ const SPOOL = 3;
  * @throws {TypeError | RangeError} it is nothing that can be streamed
  */
 export function openSource(source, pull) {
-  if (ArrayBuffer.isView(source) || types.isAnyArrayBuffer(source)) return bytesSource(toBytes(source), pull);
-  if (source instanceof Blob) return blobSource(source, pull);
+  const bytes = bytesOf(source);
+  if (bytes !== undefined) return bytesSource(bytes, pull);
+  if (isBlob(source)) return blobSource(source, pull);
   if (typeof source === "object" && source !== null) {
     if (isNodeStream(source)) return nodeSource(source, pull);
     if (typeof source.getReader === "function") return webSource(source, pull);
@@ -64,7 +66,7 @@ export function openSource(source, pull) {
     if (typeof source[Symbol.iterator] === "function") return iteratorSource(source[Symbol.iterator](), pull);
     if (source.path !== undefined) return fileSource(source);
   }
-  throw new TypeError(`Stream takes a Readable, a ReadableStream, an iterable of bytes, bytes, a Blob or { path }, not ${nameOf(source)}.`);
+  throw invalidArgument(`Stream takes a Readable, a ReadableStream, an iterable of bytes, bytes, a Blob or { path }, not ${nameOf(source)}.`);
 }
 
 /**
@@ -190,12 +192,12 @@ export class Transfer {
 
   /** @param {Uint8Array} bytes */
   async #pass(bytes) {
-    const length = bytes.byteLength;
+    const length = lengthOf(bytes);
     let at = 0;
     while (at < length) {
       // No pause while there is credit: most chunks go out in one turn.
       if (this.#credit <= 0 && !(await this.#mayFeed())) return;
-      if (bytes.byteLength !== length) throw new TypeError("The bytes were resized or transferred while they were streamed.");
+      if (lengthOf(bytes) !== length) throw invalidState("The bytes were resized or transferred while they were streamed.");
       const piece = bytes.subarray(at, at + Math.min(PIECE, this.#credit));
       this.#sink.data(piece);
       this.#credit -= piece.byteLength;
@@ -226,7 +228,7 @@ function bytesSource(bytes, pull) {
     rest = undefined;
     return all;
   };
-  return fed(pull, BigInt(bytes.byteLength), next, ignore);
+  return fed(pull, BigInt(lengthOf(bytes)), next, ignore);
 }
 
 /**
@@ -240,7 +242,7 @@ function blobSource(blob, pull) {
     if (at >= blob.size) return undefined;
     const piece = blob.slice(at, at + PIECE);
     at += PIECE;
-    return new Uint8Array(await piece.arrayBuffer());
+    return toBytes(await piece.arrayBuffer());
   };
   return fed(pull, BigInt(blob.size), next, ignore);
 }
@@ -271,7 +273,14 @@ function webSource(stream, pull) {
     const { done, value } = await reader.read();
     return done ? undefined : toBytes(value);
   };
-  return fed(pull, UNKNOWN_SIZE, next, () => void reader.cancel().catch(ignore));
+  const release = async () => {
+    try {
+      await reader.cancel();
+    } catch {
+      // The transfer has failed already, for a reason of its own.
+    }
+  };
+  return fed(pull, UNKNOWN_SIZE, next, () => void release());
 }
 
 /**
@@ -300,15 +309,15 @@ function iteratorSource(iterator, pull) {
  */
 function fileSource(file) {
   const { path, start, end } = file;
-  if (!(path instanceof URL) && (typeof path !== "string" || path === "" || path.includes("\0"))) {
-    throw new TypeError(`path must be a path or a file URL, not ${nameOf(path)}.`);
+  if (!isUrl(path) && (typeof path !== "string" || path === "" || path.includes("\0"))) {
+    throw invalidArgument(`path must be a path or a file URL, not ${nameOf(path)}.`);
   }
   const first = start === undefined ? 0n : position("start", start);
   const past = end === undefined || end === Infinity ? TO_THE_END : position("end", end) + 1n;
   if (first >= past) throw new RangeError(`end must not be before start, which is ${first}.`);
   return {
     kind: FILE, size: UNKNOWN_SIZE, start: first, end: past,
-    path: path instanceof URL ? fileURLToPath(path) : resolvePath(path),
+    path: isUrl(path) ? fileURLToPath(path) : resolvePath(path),
     next: () => undefined, release: ignore,
   };
 }
@@ -328,6 +337,17 @@ function fed(pull, size, next, release) {
   return { kind, size, start: 0n, end: 0n, path: "", next, release };
 }
 
+/**
+ * Node's, or one that a library or another realm has made.
+ *
+ * @param {any} source
+ * @returns {source is Blob}
+ */
+function isBlob(source) {
+  return typeof source === "object" && source !== null && /^(Blob|File)$/.test(source[Symbol.toStringTag])
+    && typeof source.slice === "function" && typeof source.arrayBuffer === "function";
+}
+
 /** @param {any} source */
 function isNodeStream(source) {
   return source instanceof Readable
@@ -340,11 +360,10 @@ function isNodeStream(source) {
  * @returns {Uint8Array}
  */
 function toBytes(chunk) {
-  if (chunk instanceof Uint8Array) return chunk;
   if (typeof chunk === "string") return Buffer.from(chunk);
-  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  if (types.isAnyArrayBuffer(chunk)) return new Uint8Array(chunk);
-  throw new TypeError(`A chunk of a stream must be bytes or a string, not ${nameOf(chunk)}.`);
+  const bytes = bytesOf(chunk);
+  if (bytes !== undefined) return bytes;
+  throw invalidArgument(`A chunk of a stream must be bytes or a string, not ${nameOf(chunk)}.`);
 }
 
 /**
@@ -353,7 +372,7 @@ function toBytes(chunk) {
  */
 function position(name, value) {
   if (typeof value !== "number" && typeof value !== "bigint") {
-    throw new TypeError(`${name} must be a number or bigint, not ${nameOf(value)}.`);
+    throw invalidArgument(`${name} must be a number or bigint, not ${nameOf(value)}.`);
   }
   const valid = typeof value === "bigint" ? value >= 0n && value < TO_THE_END : Number.isSafeInteger(value) && value >= 0;
   if (!valid) throw new RangeError(`${name} must be a whole number of at least 0, not ${value}.`);
