@@ -1,6 +1,7 @@
 // The JavaScript end of a connection that the native side has handed over: what `net.Socket` is to
 // an `http.Server`.
 import { Duplex } from "node:stream";
+import { inThisContext } from "./scope.js";
 
 /** Bytes given to the native side and not yet written, at which more is held back here. */
 const WINDOW = 512 * 1024;
@@ -67,13 +68,16 @@ export class BridgedSocket extends Duplex {
    * @param {Line} line
    * @param {number} id
    * @param {Details} details
+   * @param {import("./scope.js").Scope} scope
    */
-  constructor(line, id, details) {
+  constructor(line, id, details, scope) {
     // `close` is emitted in `_destroy`, for it has an argument.
     super({ allowHalfOpen: true, emitClose: false });
     this.#line = line;
     this.#id = id;
     this.#details = details;
+    /** @internal What happens on the connection is told in it. */
+    this._scope = scope;
     /** As of `net.Socket`: what `setTimeout` was given. @type {number | undefined} */
     this.timeout = undefined;
     this.connecting = false;
@@ -223,7 +227,7 @@ export class BridgedSocket extends Duplex {
   _final(callback) {
     if (this.#gone) return callback();
     this.#ending = true;
-    this.#done = callback;
+    this.#done = inThisContext(callback);
     this.#line.end(this.#id);
   }
 
@@ -242,7 +246,7 @@ export class BridgedSocket extends Duplex {
     callback(error);
     // As `net.Socket` does: whoever waits for the write waits no longer, whatever became of it.
     done?.(null);
-    process.nextTick(() => this.emit("close", error !== null));
+    this._scope.run(process.nextTick, process, () => this.emit("close", error !== null));
   }
 
   /** @internal @param {Buffer} data */
@@ -288,6 +292,7 @@ export class BridgedSocket extends Duplex {
     this.#queue = chunks.filter((chunk) => chunk.length > 0);
     this.#length = this.#queue.reduce((sum, chunk) => sum + chunk.length, 0);
     this.#fill();
+    if (this.#done !== undefined) this.#done = inThisContext(callback);
   }
 
   /** Hands over as much of the write as the window takes. */

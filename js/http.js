@@ -41,6 +41,7 @@ const STOPPED = 3;
  * The CAMP server as seen from here.
  *
  * @typedef {object} Host
+ * @property {() => import("./scope.js").Scope} scope what a connection's callbacks run in
  * @property {boolean} secure whether it speaks TLS
  * @property {(give: (native: NativeServer) => void) => void} order gives an order, unless it is too late
  * @property {(bits: number) => void} interest tells what is to be handed over
@@ -158,10 +159,10 @@ export class HttpInterop {
    * @param {import("./bridge.js").Details} details
    */
   opened(id, details) {
-    const socket = new BridgedSocket(this.#line, id, details);
+    const socket = new BridgedSocket(this.#line, id, details, this.#host.scope());
     this.#sockets.set(id, socket);
     this.#host.connections();
-    attempt(() => this.server.emit(this.#host.secure ? "secureConnection" : "connection", socket));
+    attempt(() => socket._scope.run(this.server.emit, this.server, this.#host.secure ? "secureConnection" : "connection", socket));
   }
 
   /**
@@ -169,7 +170,7 @@ export class HttpInterop {
    * @param {Buffer} data
    */
   data(id, data) {
-    attempt(() => this.#sockets.get(id)?._onData(data));
+    this.#tell(this.#sockets.get(id), BridgedSocket.prototype._onData, data);
   }
 
   /**
@@ -189,7 +190,7 @@ export class HttpInterop {
 
   /** @param {number} id */
   ended(id) {
-    attempt(() => this.#sockets.get(id)?._onEnded());
+    this.#tell(this.#sockets.get(id), BridgedSocket.prototype._onEnded);
   }
 
   /**
@@ -197,7 +198,7 @@ export class HttpInterop {
    * @param {number} bytes
    */
   written(id, bytes) {
-    attempt(() => this.#sockets.get(id)?._onWritten(bytes));
+    this.#tell(this.#sockets.get(id), BridgedSocket.prototype._onWritten, bytes);
   }
 
   /**
@@ -210,7 +211,16 @@ export class HttpInterop {
     this.#sockets.delete(id);
     this.#host.connections();
     const error = code === "" ? undefined : Object.assign(new Error(`${code}: ${message}`), { code });
-    attempt(() => socket?._onClosed(error));
+    this.#tell(socket, BridgedSocket.prototype._onClosed, error);
+  }
+
+  /**
+   * @param {BridgedSocket | undefined} socket
+   * @param {(this: BridgedSocket, value: any) => void} method
+   * @param {unknown} [value]
+   */
+  #tell(socket, method, value) {
+    if (socket !== undefined) attempt(() => socket._scope.run(method, socket, value));
   }
 
   /** @param {unknown[]} args */

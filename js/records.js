@@ -47,6 +47,15 @@ const REFUSED = 33;
 const PEER_OPENED = 34;
 const PEER_FAILED = 35;
 
+/** The kinds that concern the session whose slot they name: a bit for each. None is above 31. */
+const OF_SESSIONS = [
+  ASCII, UTF8, BINARY, ERROR, SETTLED, JOINED, DROPPED, STATISTICS, CONNECTED, CLOSED, TX_STARTED, TX_CHUNK, TX_ENDED,
+  TX_CREDIT, TX_SETTLED, TX_FETCHED, TX_OUTLIVES, GONE, HELD_ASCII, HELD_UTF8, HELD_BINARY, HELD_ERROR,
+].reduce((mask, kind) => mask | (1 << kind), 0);
+
+/** Who is concerned by all other kinds. No slot is negative. */
+const SERVER = -1;
+
 /** What a dispatch has found. */
 export const NOTHING = 0;
 export const SOME = 1;
@@ -59,6 +68,7 @@ export const MORE = 2;
  * Who is told of what concerns a server as a whole.
  *
  * @typedef {object} Receiver
+ * @property {import("./scope.js").Scope} scope the context of what concerns no session
  * @property {(slot: number, sid: bigint, remote: string, token: string) => Session} opened
  * @property {(slot: number, id: number, sid: bigint, remote: string) => Session | undefined} peerOpened
  * @property {(id: number, failure: number, status: number, text: string) => void} peerFailed
@@ -77,6 +87,9 @@ export class Records {
   #receiver;
   /** Sessions by slot. @type {(Session | undefined)[]} */
   #sessions = [];
+  /** Where the next record of the current chunk begins, and where the last one ends, in words. */
+  #at = 0;
+  #end = 0;
   /** Whether the current chunk ended with the begin of a session. */
   #sessionOpened = false;
   /** The number of the hooks that the held messages meet. */
@@ -135,14 +148,31 @@ export class Records {
 
   /** @param {number} bytes */
   #dispatchChunk(bytes) {
-    const end = bytes >>> 2;
-    let at = 0;
-    while (at < end) {
+    this.#at = 0;
+    this.#end = bytes >>> 2;
+    while (this.#at < this.#end) {
+      const owner = ownerOf(this.#at);
+      const scope = this.#sessions[owner]?._scope ?? this.#receiver.scope;
+      // Once for all records in a row that concern the same session: a scope costs more than a short message.
+      scope.run(this.#dispatchRun, this, owner);
+    }
+  }
+
+  /**
+   * Hands out records as long as they concern the same session.
+   *
+   * @param {number} owner its slot, or SERVER
+   */
+  #dispatchRun(owner) {
+    const end = this.#end;
+    let at = this.#at;
+    do {
       const slot = /** @type {number} */ (words[at]);
       const word = /** @type {number} */ (words[at + 1]);
       const length = word >>> 8;
       const start = (at + 2) << 2;
       at += 2 + ((word & LARGE) === 0 ? ((length + 7) >>> 3) << 1 : 0);
+      this.#at = at;
       switch (word & 0xff) {
         case ASCII: {
           const text = length <= SHORT ? shortText(chunk, start, length) : chunk.latin1Slice(start, start + length);
@@ -166,7 +196,7 @@ export class Records {
         default:
           this.#dispatchRare(slot, word, start, length);
       }
-    }
+    } while (at < end && ownerOf(at) === owner);
   }
 
   /**
@@ -376,4 +406,14 @@ export class Records {
     this.#sessionOpened = true;
     this.#sessions[slot] = session;
   }
+}
+
+/**
+ * Whom the record there concerns: the slot of a session, or SERVER.
+ *
+ * @param {number} at in words
+ */
+function ownerOf(at) {
+  const kind = word32(at + 1) & ~LARGE & 0xff;
+  return kind < 32 && (OF_SESSIONS & (1 << kind)) !== 0 ? word32(at) : SERVER;
 }

@@ -6,6 +6,7 @@ import { onAbort } from "./abort.js";
 import { bytesOf, lengthOf } from "./bytes.js";
 import { abortError, invalidArgument, invalidState, streamTimeout } from "./errors.js";
 import { isUrl } from "./options.js";
+import { inThisContext } from "./scope.js";
 
 /** Bytes handed over in one call at most. */
 const PIECE = 256 * 1024;
@@ -98,6 +99,7 @@ export function openOrder(key, name, pull, { kind, size, start, end, path }) {
 export class Transfer {
   #source;
   #sink;
+  #release;
   #forgetSignal = ignore;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
@@ -120,6 +122,8 @@ export class Transfer {
   constructor(source, sink, { signal, timeoutMs }) {
     this.#source = source;
     this.#sink = sink;
+    // Code of the application, whoever brings the end about.
+    this.#release = inThisContext(source.release);
     /** @type {Promise<void>} */
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -169,7 +173,7 @@ export class Transfer {
     clearTimeout(this.#timer);
     this.#forgetSignal();
     this.#sink.over();
-    if (!this.#read) this.#source.release();
+    if (!this.#read) this.#release();
     this.#wake();
   }
 
