@@ -282,29 +282,36 @@ test("each session has an execution of its own for monitoring tools", async (t) 
   assert.equal(new Set([...ids.values(), executionAsyncId()]).size, 4);
 });
 
-/** What the callbacks of two connections of an `http.Server` see; the first's enter contexts of their own. */
-async function httpContexts(t, server, port) {
+/**
+ * What the callbacks of three requests see, two of them on one connection: `[callback, path, context]`. The body's
+ * second half is sent once the first has been read, so that it comes by itself.
+ */
+async function httpContexts(t, server, port, listen) {
   const seen = [];
-  const see = (name) => seen.push(`${name}: ${als.getStore()}`);
-  const requests = [];
+  let onFirst;
   server.on("request", (req, res) => {
-    see(`request ${req.url}`);
-    if (req.url !== "/quiet") als.enterWith(req.url);
-    req.on("data", () => see(`data of ${req.url}`));
-    req.on("end", () => { see(`end of ${req.url}`); res.end(req.url === "/large" ? Buffer.alloc(4_000_000) : "x"); });
-    res.on("finish", () => see(`finish of ${req.url}`));
-    requests.push(onceOf(res, "close"));
+    const see = (name) => void seen.push([name, req.url, als.getStore()]);
+    see("request");
+    listen(req.url, () => {
+      req.on("data", (data) => (String(data) === "first" ? onFirst() : see("data")));
+      req.on("end", () => { see("end"); res.end(req.url === "/large" ? Buffer.alloc(4_000_000) : "x"); });
+      res.on("finish", () => see("finish"));
+    });
   });
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   t.after(() => agent.destroy());
   for (const path of ["/first", "/large", "/other"]) {
     const answer = deferred();
-    const request = http.request({ host: "127.0.0.1", port, path, method: "POST", agent: path === "/other" ? false : agent }, (res) => res.resume().on("end", answer.resolve));
-    request.end("body");
+    const request = http.request(
+      { host: "127.0.0.1", port, path, method: "POST", agent: path === "/other" ? false : agent },
+      (res) => res.resume().on("end", answer.resolve),
+    );
+    onFirst = () => request.end("second");
+    request.write("first");
     await within(answer.promise, 10_000, path);
-    await eventually(() => seen.includes(`finish of ${path}: ${path}`) || seen.filter((line) => line.startsWith(`finish of ${path}`)).length > 0);
+    await eventually(() => seen.some(([name, url]) => name === "finish" && url === path));
   }
-  return seen.sort();
+  return seen;
 }
 
 test("requests are handled in the contexts in which Node's own server handles them", async (t) => {
@@ -312,8 +319,20 @@ test("requests are handled in the contexts in which Node's own server handles th
   t.after(() => node.close());
   await als.run("server", () => onceOf(node.listen(0, "127.0.0.1"), "listening"));
   const ours = await startInside(t);
-  const expected = await httpContexts(t, node, node.address().port);
-  assert.deepEqual(await httpContexts(t, ours.server.http_server, ours.port), expected);
+  const expected = await httpContexts(t, node, node.address().port, als.run.bind(als));
+  assert.deepEqual(await httpContexts(t, ours.server.http_server, ours.port, als.run.bind(als)), expected);
+});
+
+test("what the listener of one request enters is never seen on another connection", async (t) => {
+  const { server, port } = await startInside(t);
+  const enter = (path, listen) => {
+    als.enterWith(path);
+    listen();
+  };
+  for (const [name, path, context] of await httpContexts(t, server.http_server, port, enter)) {
+    const others = path === "/other" ? ["/first", "/large"] : ["/other"];
+    assert.ok(!others.includes(context), `${name} of ${path}: ${context}`);
+  }
 });
 
 test("a socket handed to a listener of upgrade has a context of its own", async (t) => {

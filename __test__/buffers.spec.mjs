@@ -125,6 +125,25 @@ test("the bytes of a connection of another protocol lie in memory of their own",
   }
 });
 
+test("bytes that are transferred while they are written end their connection with an error, and nothing else", async (t) => {
+  const { server, port } = await startServer(t);
+  const upgraded = onceNode(server.http_server, "upgrade");
+  const client = net.connect(port, "127.0.0.1");
+  t.after(() => client.destroy());
+  client.write("GET /other HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+  const [, socket] = await within(upgraded, 5000, "the upgrade");
+  const failed = new Promise((resolve) => socket.once("close", resolve));
+  const errors = [];
+  socket.on("error", (error) => errors.push(error.code));
+  const data = Buffer.alloc(4 * 1024 * 1024);
+  socket.write(data);
+  structuredClone(data.buffer, { transfer: [data.buffer] });
+  client.resume();
+  await within(failed, 5000, "the connection's end");
+  assert.deepEqual(errors, ["ERR_INVALID_STATE"]);
+  await openSession({ server, port });
+});
+
 test("what was given to SendBinary may be changed or transferred at once, whatever its length", async (t) => {
   const { session, peer } = await openPair(t);
   for (const size of [...SIZES, 1023, 1025, 300_000]) {

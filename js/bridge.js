@@ -1,6 +1,8 @@
 // The JavaScript end of a connection that the native side has handed over: what `net.Socket` is to
 // an `http.Server`.
 import { Duplex } from "node:stream";
+import { lengthOf } from "./bytes.js";
+import { invalidState } from "./errors.js";
 import { inThisContext } from "./scope.js";
 
 /** Bytes given to the native side and not yet written, at which more is held back here. */
@@ -299,6 +301,7 @@ export class BridgedSocket extends Duplex {
   #fill() {
     let chunk;
     while (this.#inFlight < WINDOW && (chunk = this.#queue.shift()) !== undefined) {
+      if (lengthOf(chunk) === 0) return void this.destroy(invalidState("The bytes were transferred while they were written."));
       const piece = chunk.subarray(0, PIECE);
       if (piece.length < chunk.length) this.#queue.unshift(chunk.subarray(PIECE));
       this.#inFlight += piece.length;
