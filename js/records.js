@@ -53,6 +53,9 @@ const OF_SESSIONS = [
   TX_CREDIT, TX_SETTLED, TX_FETCHED, TX_OUTLIVES, GONE, HELD_ASCII, HELD_UTF8, HELD_BINARY, HELD_ERROR,
 ].reduce((mask, kind) => mask | (1 << kind), 0);
 
+/** The bits of a record's second word that tell its kind; those above them tell where its payload lies. */
+const KIND = 0x3f;
+
 /** Who is concerned by all other kinds. No slot is negative. */
 const SERVER = -1;
 
@@ -414,6 +417,6 @@ export class Records {
  * @param {number} at in words
  */
 function ownerOf(at) {
-  const kind = word32(at + 1) & ~LARGE & 0xff;
+  const kind = word32(at + 1) & KIND;
   return kind < 32 && (OF_SESSIONS & (1 << kind)) !== 0 ? word32(at) : SERVER;
 }
