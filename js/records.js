@@ -169,37 +169,40 @@ export class Records {
   #dispatchRun(owner) {
     const end = this.#end;
     let at = this.#at;
-    do {
-      const slot = /** @type {number} */ (words[at]);
-      const word = /** @type {number} */ (words[at + 1]);
-      const length = word >>> 8;
-      const start = (at + 2) << 2;
-      at += 2 + ((word & LARGE) === 0 ? ((length + 7) >>> 3) << 1 : 0);
+    try {
+      do {
+        const slot = /** @type {number} */ (words[at]);
+        const word = /** @type {number} */ (words[at + 1]);
+        const length = word >>> 8;
+        const start = (at + 2) << 2;
+        at += 2 + ((word & LARGE) === 0 ? ((length + 7) >>> 3) << 1 : 0);
+        switch (word & 0xff) {
+          case ASCII: {
+            const text = length <= SHORT ? shortText(chunk, start, length) : chunk.latin1Slice(start, start + length);
+            this.#session(slot)?._message(UTF8_MESSAGE, text);
+            break;
+          }
+          case UTF8:
+            this.#session(slot)?._message(UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
+            break;
+          case BINARY:
+            this.#session(slot)?._message(BINARY_MESSAGE, bytesAt(start, length));
+            break;
+          case ERROR:
+            this.#session(slot)?._message(ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
+            break;
+          case SETTLED: {
+            const i = start >>> 2;
+            this.#session(slot)?._settle(word32(i), word32(i + 1), word32(i + 2));
+            break;
+          }
+          default:
+            this.#dispatchRare(slot, word, start, length);
+        }
+      } while (at < end && ownerOf(at) === owner);
+    } finally {
       this.#at = at;
-      switch (word & 0xff) {
-        case ASCII: {
-          const text = length <= SHORT ? shortText(chunk, start, length) : chunk.latin1Slice(start, start + length);
-          this.#session(slot)?._message(UTF8_MESSAGE, text);
-          break;
-        }
-        case UTF8:
-          this.#session(slot)?._message(UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
-          break;
-        case BINARY:
-          this.#session(slot)?._message(BINARY_MESSAGE, bytesAt(start, length));
-          break;
-        case ERROR:
-          this.#session(slot)?._message(ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
-          break;
-        case SETTLED: {
-          const i = start >>> 2;
-          this.#session(slot)?._settle(word32(i), word32(i + 1), word32(i + 2));
-          break;
-        }
-        default:
-          this.#dispatchRare(slot, word, start, length);
-      }
-    } while (at < end && ownerOf(at) === owner);
+    }
   }
 
   /**
