@@ -475,13 +475,20 @@ export interface SessionList extends Iterable<CAMPServerWebsocketSession> {
 // Session
 // ---------------------------------------------------------------------------------------------
 
-/** The events of a {@link CAMPServerWebsocketSession}. */
+/**
+ * The events of a {@link CAMPServerWebsocketSession}. Listeners run in the session's own async context, which begins
+ * as that of the call of `CAMP()` or `ConnectPeer`. What one of them enters with `enterWith` of an
+ * `AsyncLocalStorage` holds for the later events and hooks of that session, and nowhere else.
+ */
 export interface ICAMPServerWebsocketSessionEvents {
     /** The peer's ENDPOINT_INFO was accepted. Once per session, before its messages as a rule. */
     "connected": () => void;
     /** A text message (UTF8DATA) arrived. It has been acknowledged. */
     "message-utf8": (data: string) => void;
-    /** A binary message (BINARYDATA) arrived. The buffer belongs to the listener. */
+    /**
+     * A binary message (BINARYDATA) arrived. The buffer belongs to the listener, and its memory holds nothing else:
+     * it may be kept, changed, or, below 32 KiB, transferred to another thread. Longer ones can only be cloned.
+     */
     "message-binary": (data: Buffer) => void;
     /** An error message (ERROR) arrived. */
     "message-error": (data: string) => void;
@@ -560,7 +567,8 @@ export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocke
  * becomes an `unhandledRejection`. They reject with a {@link CAMPError}: `ERR_CAMP_SESSION_CLOSED`
  * when the session ends first, `ERR_CAMP_ACK_TIMEOUT` when the peer does not acknowledge within
  * `ackTimeoutMs`, `ERR_CAMP_DROPPED` when the drop policy removed or refused the message,
- * `ERR_CAMP_PAYLOAD_TOO_LARGE` above 1 MiB. A payload of the wrong type rejects with a `TypeError`.
+ * `ERR_CAMP_PAYLOAD_TOO_LARGE` above 1 MiB. A payload of the wrong type rejects with a `TypeError` whose `code`
+ * is `ERR_INVALID_ARG_TYPE`.
  *
  * A message from the peer has the same limit, and at most 65,536 WebSocket fragments: beyond either the
  * session is closed with code 1009.
@@ -572,7 +580,8 @@ export interface CAMPBase {
     SendUTF8(data: string, options?: SendOptions): Promise<void>;
     /**
      * Sends bytes, at most 1 MiB. They are copied before the call returns: the caller may reuse
-     * the memory at once. Resolves when the peer has acknowledged them.
+     * the memory at once. Resolves when the peer has acknowledged them. Memory that was transferred elsewhere
+     * rejects with a `TypeError` whose `code` is `ERR_INVALID_STATE`.
      */
     SendBinary(data: NodeJS.ArrayBufferView | ArrayBuffer, options?: SendOptions): Promise<void>;
     /** Sends an error message, at most 1 MiB as UTF-8. Resolves when the peer has acknowledged it. */
@@ -615,9 +624,9 @@ export interface CAMPTransactionEvents {
     /** The peer has begun a transaction; a name that it left empty is `anonymous`. */
     "tx-start": (txId: number, name: string) => void;
     /**
-     * Bytes of an incoming transaction arrived, in their order. They are the memory that the
-     * stream's reader gets, not to be changed. What is not read stops coming at 1 MiB: these
-     * events watch a stream, they do not replace its reader.
+     * Bytes of an incoming transaction arrived, in their order. They are a copy of those that the
+     * stream's reader gets. What is not read stops coming at 1 MiB: these events watch a stream, they do not
+     * replace its reader.
      */
     "tx-chunk": (txId: number, chunk: Buffer) => void;
     /** An incoming transaction is finished, and what it announced has arrived. */

@@ -1,5 +1,6 @@
 // The `base` namespace of a session: text, binary and error messages, and pings.
-import { MAX_PAYLOAD, payloadTooLarge, rejected, sessionClosed } from "./errors.js";
+import { bytesOf, copyOf, lengthOf } from "./bytes.js";
+import { MAX_PAYLOAD, invalidArgument, payloadTooLarge, rejected, sessionClosed } from "./errors.js";
 import { BINARY, ERROR, UTF8 } from "./extensions.js";
 import { within } from "./send-options.js";
 
@@ -57,7 +58,7 @@ export class CAMPBase {
    * @param {Bounds} [bounds]
    */
   #text(data, bounds) {
-    if (typeof data !== "string") return rejected(new TypeError(`SendUTF8 takes a string, not ${nameOf(data)}.`));
+    if (typeof data !== "string") return rejected(invalidArgument(`SendUTF8 takes a string, not ${nameOf(data)}.`));
     if (this.#waits(UTF8)) return this.#queue(UTF8, data, (text) => this.#sendUtf8(text), bounds);
     return this.#sendUtf8(data);
   }
@@ -69,16 +70,15 @@ export class CAMPBase {
   #binary(data, bounds) {
     let bytes;
     try {
-      bytes = data instanceof Uint8Array ? data : bytesOf(data);
+      bytes = bytesOf(data);
     } catch (error) {
-      // Its memory was transferred elsewhere.
-      return rejected(/** @type {Error} */ (error));
+      return rejected(error);
     }
     if (bytes === undefined) {
-      return rejected(new TypeError(`SendBinary takes a Buffer, TypedArray, DataView or ArrayBuffer, not ${nameOf(data)}.`));
+      return rejected(invalidArgument(`SendBinary takes a Buffer, TypedArray, DataView or ArrayBuffer, not ${nameOf(data)}.`));
     }
     // The caller may reuse its memory at once.
-    if (this.#waits(BINARY)) return this.#queue(BINARY, Buffer.from(bytes), (copy) => this.#sendBinary(copy), bounds);
+    if (this.#waits(BINARY)) return this.#queue(BINARY, copyOf(bytes), (copy) => this.#sendBinary(copy), bounds);
     return this.#sendBinary(bytes);
   }
 
@@ -87,7 +87,7 @@ export class CAMPBase {
    * @param {Bounds} [bounds]
    */
   #error(message, bounds) {
-    if (typeof message !== "string") return rejected(new TypeError(`SendError takes a string, not ${nameOf(message)}.`));
+    if (typeof message !== "string") return rejected(invalidArgument(`SendError takes a string, not ${nameOf(message)}.`));
     if (this.#waits(ERROR)) return this.#queue(ERROR, message, (text) => this.#sendError(text), bounds);
     return this.#sendError(message);
   }
@@ -132,10 +132,12 @@ export class CAMPBase {
 
   /** @param {Uint8Array} bytes */
   #sendBinary(bytes) {
-    if (bytes.byteLength > MAX_PAYLOAD) return rejected(payloadTooLarge(bytes.byteLength));
+    const length = lengthOf(bytes);
+    if (length > MAX_PAYLOAD) return rejected(payloadTooLarge(length));
     const session = this.#session;
     if (session._closed) return rejected(sessionClosed(session.sid));
-    session._server._functions.sendBinary(session._slot, bytes);
+    const server = session._server;
+    if (!server._textOrders?.addBinary(session._slot, bytes, length)) server._functions.sendBinary(session._slot, bytes);
     return session._sent();
   }
 
@@ -161,16 +163,6 @@ export class CAMPBase {
     if (this.#session._closed) return sessionClosed(this.#session.sid);
     return undefined;
   }
-}
-
-/**
- * @param {unknown} data
- * @returns {Uint8Array | undefined}
- */
-function bytesOf(data) {
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) return new Uint8Array(data);
-  return undefined;
 }
 
 /** @param {unknown} value */

@@ -4,6 +4,9 @@ import { clearTimeout, nextTick, setTimeout } from "./clock.js";
 import { Duplex } from "node:stream";
 import { BUFFERED, joined } from "./bridge-write.js";
 import { checkCallback, keepAliveDelay, timerDelay } from "./bridge-arguments.js";
+import { lengthOf } from "./bytes.js";
+import { invalidState } from "./errors.js";
+import { inThisContext } from "./scope.js";
 
 /** Bytes given to the native side and not yet written, at which more is held back here. */
 const WINDOW = 512 * 1024;
@@ -77,13 +80,16 @@ export class BridgedSocket extends Duplex {
    * @param {Line} line
    * @param {number} id
    * @param {Details} details
+   * @param {import("./scope.js").Scope} scope
    */
-  constructor(line, id, details) {
+  constructor(line, id, details, scope) {
     // `close` is emitted in `_destroy`, for it has an argument.
     super({ allowHalfOpen: true, emitClose: false });
     this.#line = line;
     this.#id = id;
     this.#details = details;
+    /** @internal What happens on the connection is told in it. */
+    this._scope = scope;
     /** As of `net.Socket`: what `setTimeout` was given. @type {number | undefined} */
     this.timeout = undefined;
     this.connecting = false;
@@ -252,7 +258,7 @@ export class BridgedSocket extends Duplex {
       return callback();
     }
     this.#ending = true;
-    this.#done = callback;
+    this.#done = inThisContext(callback);
     this.#line.end(this.#id);
   }
 
@@ -271,7 +277,7 @@ export class BridgedSocket extends Duplex {
     callback(error);
     // As `net.Socket` does: whoever waits for the write waits no longer, whatever became of it.
     done?.(null);
-    nextTick(() => this.emit("close", error !== null));
+    this._scope.run(nextTick, undefined, () => this.emit("close", error !== null));
   }
 
   /** @internal @param {Buffer} data */
@@ -364,12 +370,14 @@ export class BridgedSocket extends Duplex {
     this.#queue = chunks.filter((chunk) => chunk.length > 0);
     this.#length = this.#queue.reduce((sum, chunk) => sum + chunk.length, 0);
     this.#fill();
+    if (this.#done !== undefined) this.#done = inThisContext(callback);
   }
 
   /** Hands over as much of the write as the window takes. */
   #fill() {
     let chunk;
     while (this.#inFlight < WINDOW && (chunk = this.#queue.shift()) !== undefined) {
+      if (lengthOf(chunk) === 0) return void this.destroy(invalidState("The bytes were transferred while they were written."));
       const piece = chunk.subarray(0, PIECE);
       if (piece.length < chunk.length) this.#queue.unshift(chunk.subarray(PIECE));
       this.#inFlight += piece.length;

@@ -17,6 +17,28 @@ export const words = new Uint32Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 2
 const floats = new Float64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
 export const longs = new BigInt64Array(chunk.buffer, chunk.byteOffset, CHUNK >>> 3);
 
+const { slice } = Uint8Array.prototype;
+
+/** Up to this many bytes a loop copies faster than a call does. */
+const FEW = 24;
+
+/**
+ * A copy of `length` bytes of the chunk, in memory of its own: whoever gets it may keep it, or transfer it elsewhere.
+ *
+ * The engine keeps up to 64 bytes within the array. Beyond, memory has to be allocated, and that takes longer than
+ * the copying.
+ *
+ * @param {number} start
+ * @param {number} length
+ * @returns {Buffer}
+ */
+export function bytesAt(start, length) {
+  if (length > FEW) return /** @type {Buffer} */ (slice.call(chunk, start, start + length));
+  const bytes = Buffer.allocUnsafeSlow(length);
+  for (let i = 0; i < length; i++) bytes[i] = /** @type {number} */ (chunk[start + i]);
+  return bytes;
+}
+
 /** @param {number} index */
 export function word32(index) {
   return /** @type {number} */ (words[index]);

@@ -21,6 +21,25 @@ Object.defineProperty(CAMPError.prototype, "name", { value: "CAMPError", configu
 /** Largest payload of a message, in bytes (protocol: CAMP_MAX_PAYLOAD). */
 export const MAX_PAYLOAD = 1048576;
 
+/**
+ * An argument of the wrong kind, as Node's own functions report it.
+ *
+ * @param {string} message
+ */
+export function invalidArgument(message) {
+  return Object.assign(new TypeError(message), { code: "ERR_INVALID_ARG_TYPE" });
+}
+
+/**
+ * An argument of the right kind that cannot be used as it is, as Node's own functions report it.
+ *
+ * @param {string} message
+ * @param {unknown} [cause]
+ */
+export function invalidState(message, cause) {
+  return Object.assign(new TypeError(message, { cause }), { code: "ERR_INVALID_STATE" });
+}
+
 /** @param {bigint} sid */
 export function sessionClosed(sid) {
   return new CAMPError("ERR_CAMP_SESSION_CLOSED", `Session ${sid} is closed.`);

@@ -167,7 +167,7 @@ export class Extensions {
   #report = (error, extension, hook) => {
     this.#trace(String(peek(extension, "name")), `${hook} failed:`, error);
     try {
-      this.#server.emit("extension-error", error, extension, hook);
+      this.#server._emit("extension-error", error, extension, hook);
     } catch (second) {
       this.#server._onListenerError(second, "extension-error");
     }
@@ -219,7 +219,8 @@ class Run {
       const good = this.#box.value;
       let verdict;
       try {
-        verdict = /** @type {any} */ (extension[this.#name])?.(this.#session, this.#box);
+        const hook = /** @type {any} */ (extension[this.#name]);
+        if (hook != null) verdict = this.#session._scope.run(hook, extension, this.#session, this.#box);
         if (typeof verdict?.then === "function") {
           // A thenable of other making may call back more than once, or at once: a promise does not.
           const promise = types.isPromise(verdict) ? verdict : Promise.resolve(verdict);

@@ -1,5 +1,5 @@
 // The records of connections that are not of CAMP: to whom each is handed.
-import { chunk, LARGE, word32 } from "./chunk.js";
+import { bytesAt, chunk, LARGE, word32 } from "./chunk.js";
 
 const HTTP_OPENED = 48;
 const HTTP_DATA = 49;
@@ -28,7 +28,7 @@ export function dispatchHttp(http, id, word, start, length, largeBytes) {
       break;
     }
     case HTTP_DATA:
-      http?.data(id, Buffer.from(chunk.subarray(start, start + length)));
+      http?.data(id, bytesAt(start, length));
       break;
     case HTTP_DATA | LARGE: {
       const data = largeBytes(length);

@@ -43,6 +43,7 @@ const STOPPED = 3;
  * The CAMP server as seen from here.
  *
  * @typedef {object} Host
+ * @property {() => import("./scope.js").Scope} scope what a connection's callbacks run in
  * @property {boolean} secure whether it speaks TLS
  * @property {number} maxHeaderBytes
  * @property {(head: Buffer) => boolean} isCampUpgrade
@@ -175,10 +176,10 @@ export class HttpInterop {
    * @param {import("./bridge.js").Details} details
    */
   opened(id, details) {
-    const socket = new BridgedSocket(this.#line, id, details);
+    const socket = new BridgedSocket(this.#line, id, details, this.#host.scope());
     this.#sockets.set(id, socket);
     this.#host.connections();
-    attempt(() => this.server.emit(this.#host.secure ? "secureConnection" : "connection", socket));
+    attempt(() => socket._scope.run(this.server.emit, this.server, this.#host.secure ? "secureConnection" : "connection", socket));
     this.#upgrades.watch(socket);
   }
 
@@ -187,7 +188,7 @@ export class HttpInterop {
    * @param {Buffer} data
    */
   data(id, data) {
-    attempt(() => this.#sockets.get(id)?._onData(data));
+    this.#tell(this.#sockets.get(id), BridgedSocket.prototype._onData, data);
   }
 
   /**
@@ -207,12 +208,12 @@ export class HttpInterop {
 
   /** @param {number} id */
   ended(id) {
-    attempt(() => this.#sockets.get(id)?._onEnded());
+    this.#tell(this.#sockets.get(id), BridgedSocket.prototype._onEnded);
   }
 
   /** @param {number} id */
   held(id) {
-    attempt(() => this.#sockets.get(id)?._onHeld());
+    this.#tell(this.#sockets.get(id), BridgedSocket.prototype._onHeld);
   }
 
   /**
@@ -220,7 +221,7 @@ export class HttpInterop {
    * @param {number} bytes
    */
   written(id, bytes) {
-    attempt(() => this.#sockets.get(id)?._onWritten(bytes));
+    this.#tell(this.#sockets.get(id), BridgedSocket.prototype._onWritten, bytes);
   }
 
   /**
@@ -234,7 +235,16 @@ export class HttpInterop {
     this.#unrefed.delete(id);
     this.#host.connections();
     const error = code === "" ? undefined : Object.assign(new Error(`${code}: ${message}`), { code });
-    attempt(() => socket?._onClosed(error));
+    this.#tell(socket, BridgedSocket.prototype._onClosed, error);
+  }
+
+  /**
+   * @param {BridgedSocket | undefined} socket
+   * @param {(this: BridgedSocket, value: any) => void} method
+   * @param {unknown} [value]
+   */
+  #tell(socket, method, value) {
+    if (socket !== undefined) attempt(() => socket._scope.run(method, socket, value));
   }
 
   /** @param {unknown[]} args */

@@ -1,4 +1,5 @@
 // Checks the options of a server and completes them with their defaults.
+import { invalidArgument } from "./errors.js";
 import { isShared } from "./shared-port.js";
 import { readSsl } from "./tls-options.js";
 
@@ -294,10 +295,28 @@ function isPull(value) {
   throw wrongType("behaviour", `TX_PUSH, TX_PULL, "push" or "pull"`, value);
 }
 
-/** @param {unknown} value */
+/**
+ * As Node reads it: whatever has `aborted` and tells of the event, also one that a library or another realm has made.
+ *
+ * @param {any} value
+ * @returns {AbortSignal | undefined}
+ */
 export function abortSignal(value) {
-  if (value === undefined || value instanceof AbortSignal) return value;
+  if (value === undefined) return value;
+  const known = typeof value === "object" && value !== null && "aborted" in value;
+  if (known && (value.aborted || typeof value.addEventListener === "function")) return value;
   throw wrongType("signal", "an AbortSignal", value);
+}
+
+/**
+ * As Node's `fs` reads it: any object with the parts of a URL.
+ *
+ * @param {any} value
+ * @returns {value is URL}
+ */
+export function isUrl(value) {
+  return typeof value === "object" && value !== null
+    && Boolean(value.href && value.protocol) && value.auth === undefined && value.path === undefined;
 }
 
 /** Which sections of debug output the environment asks for. */
@@ -327,7 +346,7 @@ export function debugSection(name) {
  */
 export function wrongType(name, expected, value) {
   const shown = expected.startsWith("an object") && typeof value === "string" ? "a string" : show(value);
-  return new TypeError(`${name} must be ${expected}, not ${shown}.`);
+  return invalidArgument(`${name} must be ${expected}, not ${shown}.`);
 }
 
 /** Longest text that is quoted. */

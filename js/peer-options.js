@@ -1,5 +1,6 @@
 // Checks what `ConnectPeer` was called with, and completes it.
-import { abortSignal, boolean, number, text, wrongType } from "./options.js";
+import { invalidArgument } from "./errors.js";
+import { abortSignal, boolean, isUrl, number, text, wrongType } from "./options.js";
 import { readCertificates } from "./tls-options.js";
 
 /**
@@ -14,7 +15,7 @@ import { readCertificates } from "./tls-options.js";
  */
 export function readConnectOptions(host, bearer, given = {}, timeoutMs) {
   const url = peerUrl(host);
-  if (typeof bearer !== "string") throw new TypeError(`bearer must be a string, not ${typeof bearer}.`);
+  if (typeof bearer !== "string") throw invalidArgument(`bearer must be a string, not ${typeof bearer}.`);
   if (typeof given !== "object" || given === null) throw wrongType("options", "an object", given);
   const secure = url.protocol === "wss:";
   const name = url.hostname.replace(/^\[|\]$/g, "");
@@ -42,8 +43,9 @@ const RESERVED = /^(authorization|x-camp-sid|x-cryo-sid)$/i;
 
 /** @param {unknown} given */
 function peerUrl(given) {
-  if (typeof given !== "string" && !(given instanceof URL)) throw wrongType("host", "a URL such as ws://localhost:8080", given);
-  const url = URL.canParse(String(given)) ? new URL(String(given)) : undefined;
+  if (typeof given !== "string" && !isUrl(given)) throw wrongType("host", "a URL such as ws://localhost:8080", given);
+  const href = typeof given === "string" ? given : given.href;
+  const url = URL.canParse(href) ? new URL(href) : undefined;
   // Its own words: the URL may hold a token.
   if (url === undefined || !/^wss?:$/.test(url.protocol)) {
     throw new RangeError("host must be a URL with the scheme ws: or wss:, such as ws://localhost:8080.");

@@ -2,6 +2,7 @@
 import { onAbort } from "./abort.js";
 import { CAMPError, abortError, connectFailure, serverClosed } from "./errors.js";
 import { readConnectOptions } from "./peer-options.js";
+import { Scope } from "./scope.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 /** @typedef {import("../index.js").ConnectPeerOptions} ConnectPeerOptions */
@@ -12,6 +13,7 @@ import { readConnectOptions } from "./peer-options.js";
  * @typedef {object} Attempt
  * @property {string} origin
  * @property {string} token
+ * @property {Scope} scope of the session to be
  * @property {(session: Session) => void} resolve
  * @property {(error: Error) => void} reject
  */
@@ -22,7 +24,7 @@ import { readConnectOptions } from "./peer-options.js";
  * @typedef {object} Host
  * @property {(give: (native: import("../native.cjs").NativeServer) => void) => void} order
  * @property {number} timeoutMs the default
- * @property {(slot: number, sid: bigint, remote: string, token: string, tell: (session: Session) => void) => Session} open
+ * @property {(slot: number, sid: bigint, remote: string, token: string, scope: Scope, tell: (session: Session) => void) => Session} open
  */
 
 export class Peers {
@@ -62,7 +64,8 @@ export class Peers {
     try {
       return await new Promise((resolve, reject) => {
         this.#order(id, target);
-        this.#attempts.set(id, { origin: target.origin, token: target.token, resolve, reject });
+        const scope = new Scope("CAMPSession");
+        this.#attempts.set(id, { origin: target.origin, token: target.token, scope, resolve, reject });
         if (signal === undefined) return;
         forget = onAbort(signal, () => {
           this.#attempts.delete(id);
@@ -90,7 +93,7 @@ export class Peers {
       return undefined;
     }
     this.#attempts.delete(id);
-    return this.#host.open(slot, sid, remote, attempt.token, (session) => {
+    return this.#host.open(slot, sid, remote, attempt.token, attempt.scope, (session) => {
       this.#sessions.add(session);
       attempt.resolve(session);
     });

@@ -1,5 +1,7 @@
 // PEM texts: what is in them, and what is wrong with one that has nothing to offer. An error never quotes
 // any of a text: it may be a private key.
+import { bytesOf } from "./bytes.js";
+import { invalidArgument } from "./errors.js";
 
 /**
  * @typedef {object} Block
@@ -73,8 +75,9 @@ export function readPem(name, value, wanted, code) {
  * @throws {TypeError}
  */
 export function checkPem(name, value) {
-  if (typeof value === "string" || ArrayBuffer.isView(value)) return;
-  throw new TypeError(`${name} must be a Buffer or string in PEM format, not ${value === null ? "null" : typeof value}.`);
+  // Node takes any view here, and no ArrayBuffer.
+  if (typeof value === "string" || (ArrayBuffer.isView(value) && bytesOf(value) !== undefined)) return;
+  throw invalidArgument(`${name} must be a Buffer or string in PEM format, not ${value === null ? "null" : typeof value}.`);
 }
 
 /**
@@ -84,7 +87,8 @@ export function checkPem(name, value) {
  */
 function asText(value) {
   if (typeof value === "string") return value;
-  return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("latin1");
+  const bytes = bytesOf(value);
+  return bytes === undefined ? "" : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }
 
 /**

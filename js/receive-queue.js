@@ -57,7 +57,7 @@ export class ReceiveQueue {
       if (session._closed) return;
       session._server._functions.verdict(session._slot);
       session._server._schedule();
-      if (passed) session._message(kind, box.value);
+      if (passed) session._scope.run(session._message, session, kind, box.value);
       this.#pump();
     });
   }

@@ -1,6 +1,6 @@
 // Reads the log of a native server and hands each record to whom it concerns. The layout is that
 // of `src/node/record.rs`.
-import { BESIDE, chunk, float, LARGE, longs, word32, words } from "./chunk.js";
+import { BESIDE, bytesAt, chunk, float, LARGE, longs, word32, words } from "./chunk.js";
 import { dispatchHttp } from "./http-records.js";
 import { SHORT, shortText } from "./short-text.js";
 import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
@@ -48,6 +48,17 @@ const PEER_OPENED = 34;
 const PEER_FAILED = 35;
 
 const NO_BYTES = Buffer.alloc(0);
+/** The kinds that concern the session whose slot they name: a bit for each. None is above 31. */
+const OF_SESSIONS = [
+  ASCII, UTF8, BINARY, ERROR, SETTLED, JOINED, DROPPED, STATISTICS, CONNECTED, CLOSED, TX_STARTED, TX_CHUNK, TX_ENDED,
+  TX_CREDIT, TX_SETTLED, TX_FETCHED, TX_OUTLIVES, GONE, HELD_ASCII, HELD_UTF8, HELD_BINARY, HELD_ERROR,
+].reduce((mask, kind) => mask | (1 << kind), 0);
+
+/** The bits of a record's second word that tell its kind; those above them tell where its payload lies. */
+const KIND = 0x3f;
+
+/** Who is concerned by all other kinds. No slot is negative. */
+const SERVER = -1;
 
 /** What a dispatch has found. */
 export const NOTHING = 0;
@@ -61,6 +72,7 @@ export const MORE = 2;
  * Who is told of what concerns a server as a whole.
  *
  * @typedef {object} Receiver
+ * @property {import("./scope.js").Scope} scope the context of what concerns no session
  * @property {(slot: number, sid: bigint, remote: string, token: string) => Session} opened
  * @property {(slot: number, id: number, sid: bigint, remote: string) => Session | undefined} peerOpened
  * @property {(id: number, failure: number, status: number, text: string) => void} peerFailed
@@ -80,11 +92,11 @@ export class Records {
   #receiver;
   /** Sessions by slot. @type {(Session | undefined)[]} */
   #sessions = [];
+  /** Where the next record of the current chunk begins, and where the last one ends, in words. */
+  #at = 0;
+  #end = 0;
   /** Whether the current chunk ended with the begin of a session. */
   #sessionOpened = false;
-  /** A copy of the current chunk of which binary messages are views; made when the first one comes. */
-  /** @type {Buffer | undefined} */
-  #copy;
   /** The number of the hooks that the held messages meet. */
   #hookSet = 0;
   /** Whether what lies beside the log for the current record was not taken yet. */
@@ -145,55 +157,61 @@ export class Records {
 
   /** @param {number} bytes */
   #dispatchChunk(bytes) {
-    this.#copy = undefined;
-    const end = bytes >>> 2;
-    let at = 0;
-    while (at < end) {
-      const slot = /** @type {number} */ (words[at]);
-      const word = /** @type {number} */ (words[at + 1]);
-      const length = word >>> 8;
-      const start = (at + 2) << 2;
-      at += 2 + ((word & LARGE) === 0 ? ((length + 7) >>> 3) << 1 : 0);
-      try {
-        this.#dispatchOne(slot, word, start, length, bytes);
-      } catch (error) {
-        // Those behind it are handed out all the same.
-        this.#receiver.fault(error);
-      }
+    this.#at = 0;
+    this.#end = bytes >>> 2;
+    while (this.#at < this.#end) {
+      const owner = ownerOf(this.#at);
+      const scope = this.#sessions[owner]?._scope ?? this.#receiver.scope;
+      // Once for all records in a row that concern the same session: a scope costs more than a short message.
+      scope.run(this.#dispatchRun, this, owner);
     }
   }
 
   /**
-   * @param {number} slot
-   * @param {number} word
-   * @param {number} start
-   * @param {number} length
-   * @param {number} bytes length of the chunk's records
+   * Hands out records as long as they concern the same session.
+   *
+   * @param {number} owner its slot, or SERVER
    */
-  #dispatchOne(slot, word, start, length, bytes) {
-    switch (word & 0xff) {
-      case ASCII: {
-        const text = length <= SHORT ? shortText(chunk, start, length) : chunk.latin1Slice(start, start + length);
-        this.#session(slot)?._message(UTF8_MESSAGE, text);
-        break;
-      }
-      case UTF8:
-        this.#session(slot)?._message(UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
-        break;
-      case BINARY:
-        this.#session(slot)?._message(BINARY_MESSAGE, this.#view(start, length, bytes));
-        break;
-      case ERROR:
-        this.#session(slot)?._message(ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
-        break;
-      case SETTLED: {
-        const i = start >>> 2;
-        this.#session(slot)?._settle(word32(i), word32(i + 1), word32(i + 2));
-        break;
-      }
-      default:
-        if ((word & (LARGE | BESIDE)) === 0) this.#dispatchRare(slot, word, start, length);
-        else this.#dispatchBeside(slot, word, start, length);
+  #dispatchRun(owner) {
+    const end = this.#end;
+    let at = this.#at;
+    try {
+      do {
+        const slot = /** @type {number} */ (words[at]);
+        const word = /** @type {number} */ (words[at + 1]);
+        const length = word >>> 8;
+        const start = (at + 2) << 2;
+        at += 2 + ((word & LARGE) === 0 ? ((length + 7) >>> 3) << 1 : 0);
+        switch (word & 0xff) {
+          case ASCII: {
+            const text = length <= SHORT ? shortText(chunk, start, length) : chunk.latin1Slice(start, start + length);
+            this.#session(slot)?._message(UTF8_MESSAGE, text);
+            break;
+          }
+          case UTF8:
+            this.#session(slot)?._message(UTF8_MESSAGE, chunk.ucs2Slice(start, start + length));
+            break;
+          case BINARY:
+            this.#session(slot)?._message(BINARY_MESSAGE, bytesAt(start, length));
+            break;
+          case ERROR:
+            this.#session(slot)?._message(ERROR_MESSAGE, chunk.utf8Slice(start, start + length));
+            break;
+          case SETTLED: {
+            const i = start >>> 2;
+            this.#session(slot)?._settle(word32(i), word32(i + 1), word32(i + 2));
+            break;
+          }
+          default:
+            if ((word & (LARGE | BESIDE)) === 0) this.#dispatchRare(slot, word, start, length);
+            else this.#dispatchBeside(slot, word, start, length);
+        }
+      } while (at < end && ownerOf(at) === owner);
+    } catch (error) {
+      // Those behind it are handed out all the same.
+      this.#receiver.fault(error);
+    } finally {
+      this.#at = at;
     }
   }
 
@@ -276,7 +294,7 @@ export class Records {
         break;
       }
       case VALIDATE:
-        this.#receiver.validate(slot, Buffer.from(chunk.subarray(start, start + length)));
+        this.#receiver.validate(slot, bytesAt(start, length));
         break;
       case VALIDATE | LARGE:
         this.#receiver.validate(slot, this.#largeBytes(length));
@@ -322,7 +340,7 @@ export class Records {
         this.#held(slot, UTF8_MESSAGE, this.#largeText());
         break;
       case HELD_BINARY:
-        this.#held(slot, BINARY_MESSAGE, Buffer.from(chunk.subarray(start, start + length)));
+        this.#held(slot, BINARY_MESSAGE, bytesAt(start, length));
         break;
       case HELD_BINARY | LARGE:
         this.#held(slot, BINARY_MESSAGE, this.#largeBytes(length));
@@ -429,19 +447,14 @@ export class Records {
     this.#sessionOpened = true;
     this.#sessions[slot] = session;
   }
+}
 
-  /**
-   * A view of the chunk's copy: it belongs to the listener and never changes.
-   *
-   * @param {number} start
-   * @param {number} length
-   * @param {number} bytes length of the chunk's records
-   */
-  #view(start, length, bytes) {
-    if (this.#copy === undefined) {
-      this.#copy = Buffer.allocUnsafeSlow(bytes);
-      chunk.copy(this.#copy, 0, 0, bytes);
-    }
-    return this.#copy.subarray(start, start + length);
-  }
+/**
+ * Whom the record there concerns: the slot of a session, or SERVER.
+ *
+ * @param {number} at in words
+ */
+function ownerOf(at) {
+  const kind = word32(at + 1) & KIND;
+  return kind < 32 && (OF_SESSIONS & (1 << kind)) !== 0 ? word32(at) : SERVER;
 }

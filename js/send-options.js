@@ -1,8 +1,8 @@
 // The bounds a caller puts on one send: a signal, a time.
 import { clearTimeout, setTimeout } from "./clock.js";
 import { onAbort } from "./abort.js";
-import { abortError, ackTimeout } from "./errors.js";
-import { number } from "./options.js";
+import { abortError, ackTimeout, invalidArgument } from "./errors.js";
+import { abortSignal, number } from "./options.js";
 
 /** @typedef {import("../index.js").SendOptions} SendOptions */
 
@@ -52,9 +52,11 @@ async function start(options, send) {
  * @returns {SendOptions}
  */
 function check(options) {
-  if (typeof options !== "object" || options === null) throw new TypeError("The options of a send must be an object.");
-  const { signal, timeoutMs } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new TypeError("signal must be an AbortSignal.");
+  if (typeof options !== "object" || options === null) {
+    throw invalidArgument("The options of a send must be an object.");
+  }
+  const { timeoutMs } = options;
+  const signal = abortSignal(options.signal);
   if (timeoutMs !== undefined) number("timeoutMs", timeoutMs, 0, 1);
   return { signal, timeoutMs };
 }

@@ -12,6 +12,7 @@ import { Peers } from "./peer.js";
 import { forgetLast } from "./pending.js";
 import { MORE, NOTHING, Records } from "./records.js";
 import { report } from "./report.js";
+import { Origin } from "./scope.js";
 import { SessionList } from "./session-list.js";
 import { CAMPServerWebsocketSession } from "./session.js";
 import { SharedPort } from "./shared-port.js";
@@ -32,6 +33,10 @@ const DRAIN_MS = 10000;
 const SHUTDOWN = "Server shutdown.";
 
 export class CAMPWebsocketServer extends EventEmitter {
+  /** The context that this server was made in. */
+  #origin = new Origin();
+  /** Of the server's own events. */
+  #scope = this.#origin.scope("CAMPServer");
   #validations;
   #records;
   /** The live ones. @type {Set<CAMPServerWebsocketSession>} */
@@ -78,7 +83,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     const settings = readOptions(options);
     this.#validations = new Validations(validator, (id, accepted) => {
       this.#order(() => this._native.validated(id, accepted));
-    });
+    }, this.#origin);
     this.#secure = settings.tls !== undefined;
     this.#standingTls = standingTls(options?.ssl);
     this.#maxHeaderBytes = settings.maxHeaderBytes;
@@ -95,8 +100,8 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#peers = new Peers({
       order: (give) => this.#order(() => give(this._native)),
       timeoutMs: settings.handshakeTimeoutMs,
-      open: (slot, sid, remote, token, tell) =>
-        this.#onOpened(new CAMPServerWebsocketSession(this, slot, sid, token, remote, "peer"), tell),
+      open: (slot, sid, remote, token, scope, tell) =>
+        this.#onOpened(new CAMPServerWebsocketSession(this, slot, sid, token, remote, "peer", scope), tell),
     });
     this._native = createNativeServer(settings, this.#dispatch);
     this._extensions = new Extensions(this);
@@ -107,8 +112,10 @@ export class CAMPWebsocketServer extends EventEmitter {
     const { textOrders } = this._functions;
     this._textOrders = textOrders && new TextOrders(textOrders);
     this.#records = new Records(this._functions, {
+      scope: this.#scope,
       opened: (slot, sid, remote, token) => {
-        const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote, "client");
+        const scope = this.#origin.scope("CAMPSession");
+        const session = new CAMPServerWebsocketSession(this, slot, sid, token, remote, "client", scope);
         return this.#onOpened(session, () => this.#emit("session", session));
       },
       peerOpened: (slot, id, sid, remote) => this.#peers.opened(slot, id, sid, remote),
@@ -224,7 +231,7 @@ export class CAMPWebsocketServer extends EventEmitter {
   _onListenerError(error, event, session) {
     try {
       if (event !== "listener-error" && this.listenerCount("listener-error") > 0) {
-        this.emit("listener-error", error, String(event), session);
+        this._emit("listener-error", error, String(event), session);
         return;
       }
     } catch (second) {
@@ -243,6 +250,15 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#sessions.delete(session);
     this.#holdProcess();
     this.#peers.ended(session);
+  }
+
+  /**
+   * @internal An event of the server that a session, or a call of the application, gives rise to.
+   * @param {string} event
+   * @param {unknown[]} args
+   */
+  _emit(event, ...args) {
+    this.#scope.run(() => this.emit(event, ...args));
   }
 
   /** @internal Sees to it that what was sent in this tick is handed over. */
@@ -311,8 +327,10 @@ export class CAMPWebsocketServer extends EventEmitter {
   #onOpened(session, tell) {
     this.#sessions.add(session);
     this.#holdProcess();
-    if (sessionChannel.hasSubscribers) sessionChannel.publish({ server: this, session });
-    tell(session);
+    session._scope.run(() => {
+      if (sessionChannel.hasSubscribers) sessionChannel.publish({ server: this, session });
+      tell(session);
+    });
     // It had begun when draining did.
     if (this.#draining) void session._drain(SHUTDOWN);
     return session;
@@ -367,6 +385,7 @@ export class CAMPWebsocketServer extends EventEmitter {
 
   #openHttp() {
     const opened = new HttpInterop({
+      scope: () => this.#origin.scope("CAMPSocket"),
       secure: this.#secure,
       maxHeaderBytes: this.#maxHeaderBytes,
       isCampUpgrade: (head) => this._native.isCampUpgrade(head),

@@ -58,8 +58,9 @@ export class CAMPServerWebsocketSession extends EventEmitter {
    * @param {string} token
    * @param {string} remoteAddress
    * @param {"client" | "peer"} type whether it was accepted, or opened by `ConnectPeer`
+   * @param {import("./scope.js").Scope} scope what its listeners and hooks run in
    */
-  constructor(server, slot, sid, token, remoteAddress, type) {
+  constructor(server, slot, sid, token, remoteAddress, type, scope) {
     super(CAPTURE);
     this.sid = sid;
     this._server = server;
@@ -68,6 +69,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     /** Whether a send waits in the queue; then all that follow do. */
     this._sendsWait = false;
     this._remoteAddress = remoteAddress;
+    this._scope = scope;
     this.#token = token;
     this.#type = type;
   }

@@ -1,10 +1,11 @@
 // What can be streamed to a peer, and the feeding of the native side with it.
 import { Readable, Transform, finished } from "node:stream";
-import { clearTimeout, setTimeout } from "./clock.js";
-import { types } from "node:util";
 import { onAbort } from "./abort.js";
-import { abortError, streamTimeout } from "./errors.js";
+import { bytesOf, lengthOf } from "./bytes.js";
+import { clearTimeout, setTimeout } from "./clock.js";
+import { abortError, invalidArgument, invalidState, streamTimeout } from "./errors.js";
 import { pathBytes, readRange } from "./file-source.js";
+import { inThisContext } from "./scope.js";
 
 /** Bytes handed over in one call at most. */
 const PIECE = 256 * 1024;
@@ -55,8 +56,9 @@ const SPOOL = 3;
  * @throws {TypeError | RangeError} it is nothing that can be streamed
  */
 export function openSource(source, pull) {
-  if (ArrayBuffer.isView(source) || types.isAnyArrayBuffer(source)) return bytesSource(toBytes(source), pull);
-  if (source instanceof Blob) return blobSource(source, pull);
+  const bytes = bytesOf(source);
+  if (bytes !== undefined) return bytesSource(bytes, pull);
+  if (isBlob(source)) return blobSource(source, pull);
   if (typeof source === "object" && source !== null) {
     if (isNodeStream(source)) return nodeSource(source, pull);
     if (typeof source.getReader === "function") return webSource(source, pull);
@@ -64,7 +66,7 @@ export function openSource(source, pull) {
     if (typeof source[Symbol.iterator] === "function") return iteratorSource(source[Symbol.iterator](), pull);
     if (source.path !== undefined) return fileSource(source);
   }
-  throw new TypeError(`Stream takes a Readable, a ReadableStream, an iterable of bytes, bytes, a Blob or { path }, not ${nameOf(source)}.`);
+  throw invalidArgument(`Stream takes a Readable, a ReadableStream, an iterable of bytes, bytes, a Blob or { path }, not ${nameOf(source)}.`);
 }
 
 /**
@@ -95,6 +97,7 @@ export function openOrder(key, name, pull, { kind, size, start, end, path }) {
 export class Transfer {
   #source;
   #sink;
+  #release;
   #forgetSignal = ignore;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
@@ -117,6 +120,8 @@ export class Transfer {
   constructor(source, sink, { signal, timeoutMs }) {
     this.#source = source;
     this.#sink = sink;
+    // Code of the application, whoever brings the end about.
+    this.#release = inThisContext(source.release);
     /** @type {Promise<void>} */
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -166,7 +171,7 @@ export class Transfer {
     clearTimeout(this.#timer);
     this.#sink.over();
     quietly(this.#forgetSignal);
-    if (!this.#read) quietly(this.#source.release);
+    if (!this.#read) quietly(this.#release);
     this.#wake();
   }
 
@@ -189,12 +194,12 @@ export class Transfer {
 
   /** @param {Uint8Array} bytes */
   async #pass(bytes) {
-    const length = bytes.byteLength;
+    const length = lengthOf(bytes);
     let at = 0;
     while (at < length) {
       // No pause while there is credit: most chunks go out in one turn.
       if (this.#credit <= 0 && !(await this.#mayFeed())) return;
-      if (bytes.byteLength !== length) throw new TypeError("The bytes were resized or transferred while they were streamed.");
+      if (lengthOf(bytes) !== length) throw invalidState("The bytes were resized or transferred while they were streamed.");
       const piece = bytes.subarray(at, at + Math.min(PIECE, this.#credit));
       this.#sink.data(piece);
       this.#credit -= piece.byteLength;
@@ -225,7 +230,7 @@ function bytesSource(bytes, pull) {
     rest = undefined;
     return all;
   };
-  return fed(pull, BigInt(bytes.byteLength), next, ignore);
+  return fed(pull, BigInt(lengthOf(bytes)), next, ignore);
 }
 
 /**
@@ -239,7 +244,7 @@ function blobSource(blob, pull) {
     if (at >= blob.size) return undefined;
     const piece = blob.slice(at, at + PIECE);
     at += PIECE;
-    return new Uint8Array(await piece.arrayBuffer());
+    return toBytes(await piece.arrayBuffer());
   };
   return fed(pull, BigInt(blob.size), next, ignore);
 }
@@ -317,10 +322,17 @@ function webSource(stream, pull) {
   const next = async () => {
     const { done, value } = await reader.read();
     if (!done) return toBytes(value);
-    reader.releaseLock();
+    reader.releaseLock?.();
     return undefined;
   };
-  return fed(pull, UNKNOWN_SIZE, next, () => void reader.cancel().catch(ignore));
+  const release = async () => {
+    try {
+      await reader.cancel();
+    } catch {
+      // The transfer has failed already, for a reason of its own.
+    }
+  };
+  return fed(pull, UNKNOWN_SIZE, next, () => void release());
 }
 
 /**
@@ -376,6 +388,17 @@ function fed(pull, size, next, release) {
   return { kind, size, start: 0n, end: 0n, path: NO_PATH, next, release };
 }
 
+/**
+ * Node's, or one that a library or another realm has made.
+ *
+ * @param {any} source
+ * @returns {source is Blob}
+ */
+function isBlob(source) {
+  return typeof source === "object" && source !== null && /^(Blob|File)$/.test(source[Symbol.toStringTag])
+    && typeof source.slice === "function" && typeof source.arrayBuffer === "function";
+}
+
 /** @param {any} source */
 function isNodeStream(source) {
   return source instanceof Readable
@@ -388,11 +411,10 @@ function isNodeStream(source) {
  * @returns {Uint8Array}
  */
 function toBytes(chunk) {
-  if (chunk instanceof Uint8Array) return chunk;
   if (typeof chunk === "string") return Buffer.from(chunk);
-  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  if (types.isAnyArrayBuffer(chunk)) return new Uint8Array(chunk);
-  throw new TypeError(`A chunk of a stream must be bytes or a string, not ${nameOf(chunk)}.`);
+  const bytes = bytesOf(chunk);
+  if (bytes !== undefined) return bytes;
+  throw invalidArgument(`A chunk of a stream must be bytes or a string, not ${nameOf(chunk)}.`);
 }
 
 /** @param {unknown} value */

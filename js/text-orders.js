@@ -1,10 +1,14 @@
-// Orders to send texts, written by JavaScript itself.
+// Orders to send texts, and short binary messages, written by JavaScript itself.
 
 /** Texts up to this length are written without a call if they are ASCII. */
 const SHORT = 32;
 
-/** The kind of an order that sends a text; `src/node/orders.rs` has them all. */
+/** Binary messages up to this length are written without a call of the native side. */
+const SHORT_BINARY = 1024;
+
+/** The kinds of orders that send a message; `src/node/orders.rs` has them all. */
 const UTF8 = 0;
+const BINARY = 1;
 
 /** Bytes before the orders, and those of an order before its payload. */
 const HEAD = 8;
@@ -31,16 +35,53 @@ export class TextOrders {
    * @param {string} text
    */
   add(slot, text) {
-    const words = this.#words;
-    const used = /** @type {number} */ (words[0]);
-    const start = HEAD + used + HEADER;
+    const start = this.#start();
     const length = this.#write(text, start);
     if (length < 0) return false;
-    const at = (HEAD + used) >>> 2;
-    words[at] = slot;
-    words[at + 1] = (length << 8) | UTF8;
-    words[0] = used + HEADER + ((length + PADDING) & ~PADDING);
+    this.#head(slot, UTF8, start, length);
     return true;
+  }
+
+  /**
+   * Adds the order to send `bytes`. False if they are many, or if there is no room: another way makes some.
+   *
+   * The native side would have to ask the engine for the memory of a short array, which it then moves to the heap.
+   *
+   * @param {number} slot
+   * @param {Uint8Array} bytes
+   * @param {number} length how many there are
+   */
+  addBinary(slot, bytes, length) {
+    const start = this.#start();
+    if (length > SHORT_BINARY || length > this.#bytes.length - start - PADDING) return false;
+    if (length <= SHORT) {
+      for (let i = 0; i < length; i++) this.#bytes[start + i] = /** @type {number} */ (bytes[i]);
+    } else {
+      this.#bytes.set(bytes, start);
+    }
+    this.#head(slot, BINARY, start, length);
+    return true;
+  }
+
+  /** Where the payload of the next order begins. */
+  #start() {
+    return HEAD + /** @type {number} */ (this.#words[0]) + HEADER;
+  }
+
+  /**
+   * Completes an order whose payload is written.
+   *
+   * @param {number} slot
+   * @param {number} kind
+   * @param {number} start of the payload
+   * @param {number} length
+   */
+  #head(slot, kind, start, length) {
+    const words = this.#words;
+    const at = (start - HEADER) >>> 2;
+    words[at] = slot;
+    words[at + 1] = (length << 8) | kind;
+    words[0] = start - HEAD + ((length + PADDING) & ~PADDING);
   }
 
   /**

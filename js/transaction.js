@@ -1,6 +1,7 @@
 // The `transaction` namespace of a session: byte streams in both directions.
 import { EventEmitter } from "node:events";
 import { Arrivals } from "./arrivals.js";
+import { copyOf } from "./bytes.js";
 import { abortError, incomingError, outgoingError, rejected, sessionClosed, transactionOver, streamCancelled } from "./errors.js";
 import { readStreamOptions, readWaitOptions, streamName } from "./options.js";
 import { CAMPReadable, checkRange } from "./readable.js";
@@ -169,7 +170,8 @@ export class CAMPTransaction extends EventEmitter {
     const readable = this.#incoming.get(key);
     if (readable === undefined) return;
     readable._chunk(bytes);
-    if (this.listenerCount("tx-chunk") > 0) this.#emit("tx-chunk", readable.txId, bytes);
+    // What a listener does to its bytes must not reach the reader.
+    if (this.listenerCount("tx-chunk") > 0) this.#emit("tx-chunk", readable.txId, copyOf(bytes));
   }
 
   /**

@@ -3,6 +3,7 @@ import { debugSection } from "./options.js";
 import { peek, report } from "./report.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
+/** @typedef {import("./scope.js").Scope} Scope */
 
 const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
@@ -13,6 +14,7 @@ const TOKEN_AT = 4 + 8;
 export class Validations {
   #validator;
   #answer;
+  #origin;
   #debug = debugSection("CAMP_SERVER");
   /** @type {Map<number, UpgradeRequest>} */
   #pending = new Map();
@@ -20,10 +22,12 @@ export class Validations {
   /**
    * @param {ITokenValidator} validator
    * @param {(id: number, accepted: boolean) => void} answer
+   * @param {import("./scope.js").Origin} origin whose context each of them begins with
    */
-  constructor(validator, answer) {
+  constructor(validator, answer, origin) {
     this.#validator = validator;
     this.#answer = answer;
+    this.#origin = origin;
   }
 
   /**
@@ -34,12 +38,12 @@ export class Validations {
    * @param {Buffer} payload see `validate` in `src/node/record.rs`
    */
   ask(id, payload) {
-    const request = new UpgradeRequest(payload);
+    const request = new UpgradeRequest(payload, this.#origin.scope("CAMPValidation"));
     /** @type {any} */
     let verdict;
     let settled;
     try {
-      verdict = this.#validator.validate(request._token(), request);
+      verdict = request._scope.run(this.#validator.validate, this.#validator, request._token(), request);
       if (typeof (/** @type {any} */ (verdict)?.then) !== "function") return this.#answer(id, Boolean(verdict));
       settled = new Promise((resolve) => resolve(verdict));
     } catch (error) {
@@ -76,7 +80,7 @@ export class Validations {
   cancel(id) {
     const request = this.#pending.get(id);
     this.#pending.delete(id);
-    request?._abort();
+    request?._scope.run(request._abort, request);
   }
 
   /**
@@ -102,9 +106,14 @@ class UpgradeRequest {
   #abort;
   #aborted = false;
 
-  /** @param {Buffer} payload */
-  constructor(payload) {
+  /**
+   * @param {Buffer} payload
+   * @param {Scope} scope what the validator runs in
+   */
+  constructor(payload, scope) {
     this.#payload = payload;
+    /** @internal */
+    this._scope = scope;
   }
 
   get sid() {

@@ -1,5 +1,5 @@
-//! Memory in which JavaScript itself writes the orders to send texts: the engine's own encoder is faster than that
-//! of Node-API, and for a short text a call costs more than the text.
+//! Memory in which JavaScript itself writes the orders to send texts and short binary messages: the engine's own
+//! encoder is faster than that of Node-API, and for a short message a call costs more than the message.
 //!
 //! `[bytes of orders u32][unused u32]`, then orders as [`orders`](super::orders) has them.
 
