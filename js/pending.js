@@ -119,9 +119,11 @@ export class PendingSends {
       }
       const index = token & this.#mask;
       if (this.#promises[index] === undefined) continue;
-      this.#promises[index] = undefined;
+      const resolve = this.#resolvers[index];
+      // It would keep the promise alive, and with it what it was rejected with.
+      this.#promises[index] = this.#resolvers[index] = undefined;
       this.#waiting--;
-      this.#resolvers[index]();
+      resolve();
     }
     if (this.#waiting === 0 && this.#mask >= KEPT) this.#clear();
   }
@@ -201,9 +203,10 @@ export class PendingSends {
     const index = token & this.#mask;
     const promise = this.#promises[index];
     if (promise === undefined) return undefined;
-    this.#promises[index] = undefined;
+    const straggling = { promise, resolve: this.#resolvers[index], report: this.#reports[index] };
+    this.#promises[index] = this.#resolvers[index] = this.#reports[index] = undefined;
     this.#waiting--;
-    return { promise, resolve: this.#resolvers[index], report: this.#reports[index] };
+    return straggling;
   }
 
   /** @param {number} token */
@@ -231,7 +234,7 @@ export class PendingSends {
       const promise = this.#promises[index];
       if (promise === undefined) continue;
       stragglers.set(this.#first, { promise, resolve: this.#resolvers[index], report: this.#reports[index] });
-      this.#promises[index] = undefined;
+      this.#promises[index] = this.#resolvers[index] = this.#reports[index] = undefined;
     }
   }
 
