@@ -45,7 +45,7 @@ pub use hooks::SharedHooks;
 pub use io_text::IoText;
 pub use ledger::SpoolLimits;
 pub use listener::ListenOptions;
-pub use runtime::Runtime;
+pub use runtime::{Housekeeping, Runtime};
 pub use sends::{ORDER_HEADER, OrderLayout, Sends};
 pub use server::{Server, ServerConfig};
 pub use sessions::Slot;

@@ -9,6 +9,7 @@ mod application;
 mod error;
 mod http;
 mod log;
+mod memory;
 mod options;
 mod orders;
 mod peer;

@@ -11,6 +11,7 @@ use super::application::{JsApplication, LiveCounters};
 use super::error::tls_error;
 use super::http::LiveInterest;
 use super::log::{Log, LogReader};
+use super::memory;
 use super::options::{NativeOptions, NativeTls};
 use super::orders::{OrderKind, OrderQueue, OrderWriter};
 use super::raw::{self, Ends};
@@ -27,7 +28,7 @@ impl NativeCore {
     /// Starts the thread. It ends with the environment.
     #[napi(constructor)]
     pub fn new(env: Env) -> Result<Self> {
-        let runtime = Runtime::start().map_err(|error| {
+        let runtime = Runtime::start(memory::housekeeping()).map_err(|error| {
             Error::new(Status::GenericFailure, format!("the I/O thread cannot start: {}", IoText(&error)))
         })?;
         let runtime = Arc::new(Mutex::new(Some(runtime)));
