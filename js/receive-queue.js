@@ -56,7 +56,7 @@ export class ReceiveQueue {
       this.#running = false;
       if (session._closed) return;
       session._server._functions.verdict(session._slot);
-      session._server._schedule();
+      session._server._exchange.schedule();
       if (passed) session._scope.run(session._message, session, kind, box.value);
       this.#pump();
     });

@@ -1,16 +1,15 @@
 // The server: listens, validates clients, and owns their sessions.
-import { clearTimeout, nextTick, setImmediate, setTimeout } from "./clock.js";
+import { clearTimeout, nextTick, setTimeout } from "./clock.js";
 import { EventEmitter } from "node:events";
-import { BusyPoll } from "./busy-poll.js";
 import { refusedChannel, sessionChannel } from "./diagnostics.js";
 import { isSessionClosed, rejected, serverClosed } from "./errors.js";
+import { Exchange } from "./exchange.js";
 import { Extensions } from "./extensions.js";
 import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
 import { number, policyName, readOptions } from "./options.js";
 import { Peers } from "./peer.js";
-import { forgetLast } from "./pending.js";
-import { MORE, NOTHING, Records } from "./records.js";
+import { Records } from "./records.js";
 import { report } from "./report.js";
 import { Origin } from "./scope.js";
 import { SessionList } from "./session-list.js";
@@ -38,7 +37,6 @@ export class CAMPWebsocketServer extends EventEmitter {
   /** Of the server's own events. */
   #scope = this.#origin.scope("CAMPServer");
   #validations;
-  #records;
   /** The live ones. @type {Set<CAMPServerWebsocketSession>} */
   #sessions = new Set();
   #sessionList = new SessionList(this.#sessions);
@@ -63,12 +61,6 @@ export class CAMPWebsocketServer extends EventEmitter {
   #stopped = false;
   /** In a worker of a cluster. @type {SharedPort | undefined} */
   #port;
-  /** Whether something was sent that was not handed over yet. */
-  #unflushed = false;
-  #dispatching = false;
-  #flush;
-  #dispatch;
-  #busy;
 
   /**
    * @internal
@@ -82,13 +74,11 @@ export class CAMPWebsocketServer extends EventEmitter {
     super({ captureRejections: true });
     const settings = readOptions(options);
     this.#validations = new Validations(validator, (id, accepted) => {
-      this.#order(() => this._native.validated(id, accepted));
+      this._exchange.order(() => this._native.validated(id, accepted));
     }, this.#origin);
     this.#secure = settings.tls !== undefined;
     this.#standingTls = standingTls(options?.ssl);
     this.#maxHeaderBytes = settings.maxHeaderBytes;
-    this.#flush = () => this.#flushNow();
-    this.#dispatch = () => this.#dispatchNow();
     this._settings = {
       ackTimeoutMs: settings.ackTimeoutMs,
       dropPolicy: policyName(settings.dropPolicy),
@@ -96,14 +86,14 @@ export class CAMPWebsocketServer extends EventEmitter {
       maxHooked: settings.maxUnacknowledged + settings.maxQueueCount,
       maxHookedBytes: settings.highWaterMark + settings.maxQueuedBytes,
     };
-    this.#busy = new BusyPoll(settings.busyPollUs);
+    this._exchange = new Exchange(settings.busyPollUs);
     this.#peers = new Peers({
-      order: (give) => this.#order(() => give(this._native)),
+      order: (give) => this._exchange.order(() => give(this._native)),
       timeoutMs: settings.handshakeTimeoutMs,
       open: (slot, sid, remote, token, scope, tell) =>
         this.#onOpened(new CAMPServerWebsocketSession(this, slot, sid, token, remote, "peer", scope), tell),
     });
-    this._native = createNativeServer(settings, this.#dispatch);
+    this._native = createNativeServer(settings, this._exchange.dispatch);
     this._extensions = new Extensions(this);
     /** A bit for each kind of message that has send hooks. */
     this._sendHooks = 0;
@@ -111,7 +101,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     this._functions = /** @type {any} */ (this._native.functions());
     const { textOrders } = this._functions;
     this._textOrders = textOrders && new TextOrders(textOrders);
-    this.#records = new Records(this._functions, {
+    const records = new Records(this._functions, {
       scope: this.#scope,
       opened: (slot, sid, remote, token) => {
         const scope = this.#origin.scope("CAMPSession");
@@ -120,7 +110,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       },
       peerOpened: (slot, id, sid, remote) => this.#peers.opened(slot, id, sid, remote),
       peerFailed: (id, failure, status, text) => this.#peers.failed(id, failure, status, text),
-      closed: (slot) => this.#order(() => this._native.release(slot)),
+      closed: (slot) => this._exchange.order(() => this._native.release(slot)),
       validate: (id, payload) => this.#validations.ask(id, payload),
       validationCancelled: (id) => this.#validations.cancel(id),
       refused: (status, remoteAddress, reason) => this.#onRefused(status, remoteAddress, reason),
@@ -130,6 +120,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       http: () => this.#http,
       fault: (error) => report("camp-server: a record could not be dealt with:", error),
     });
+    this._exchange.begin(this._functions, records);
     if (settings.adopts) this.#port = this.#sharePort(settings);
   }
 
@@ -261,13 +252,6 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#scope.run(() => this.emit(event, ...args));
   }
 
-  /** @internal Sees to it that what was sent in this tick is handed over. */
-  _schedule() {
-    if (this.#unflushed) return;
-    this.#unflushed = true;
-    if (!this.#dispatching) nextTick(this.#flush);
-  }
-
   async #shutDown() {
     this.#accepting = false;
     this.#address = null;
@@ -279,45 +263,15 @@ export class CAMPWebsocketServer extends EventEmitter {
     const stopped = new Promise((resolve) => { this.#onStopped = resolve; });
     const waiting = [...this.#sessions].filter((session) => session._sendsWait);
     if (waiting.length > 0) {
-      this.#order(() => this._native.stopAccepting());
+      this._exchange.order(() => this._native.stopAccepting());
       await Promise.all(waiting.map((session) => session._whenSent()));
     }
-    this.#order(() => this._native.shutdown());
+    this._exchange.order(() => this._native.shutdown());
     await Promise.all([stopped, this.#port?.closed]);
   }
 
   async #drainSessions() {
     await Promise.all([...this.#sessions].map((session) => session._drain(SHUTDOWN)));
-  }
-
-  /** @param {() => void} order */
-  #order(order) {
-    if (this.#stopped) return;
-    order();
-    this._schedule();
-  }
-
-  #flushNow() {
-    if (!this.#unflushed) return;
-    this.#unflushed = false;
-    forgetLast();
-    this._functions.flush();
-  }
-
-  #dispatchNow() {
-    this.#dispatching = true;
-    // Whatever throws, what is left is come back for.
-    let goesOn = true;
-    try {
-      const busy = this.#busy.goesOn;
-      const found = this.#records.dispatch(busy);
-      if (found !== NOTHING) this.#busy.onActivity();
-      goesOn = busy || found === MORE;
-    } finally {
-      this.#dispatching = false;
-      if (goesOn) setImmediate(this.#dispatch);
-      this.#flushNow();
-    }
   }
 
   /**
@@ -350,7 +304,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     return new SharedPort(settings, {
       listening: (address) => this.#onListening(address),
       failed: (code, message) => this.#onFailed(code, message, settings.host, settings.port),
-      adopt: (fd) => this.#order(() => this._native.adopt(fd)),
+      adopt: (fd) => this._exchange.order(() => this._native.adopt(fd)),
       disconnected: () => this.#leavePort(),
     });
   }
@@ -373,7 +327,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#http?.over();
     this.#accepting = false;
     if (this.#peers.idle) this.#onStop();
-    else this.#order(() => this._native.shutdown());
+    else this._exchange.order(() => this._native.shutdown());
     const text = `listen ${code}: ${message} ${host ?? "::"}:${port}`;
     const error = Object.assign(new Error(text), { code, syscall: "listen", address: host ?? "::", port });
     // Outside of the batch: without a listener this throws, as an `error` event does.
@@ -389,7 +343,7 @@ export class CAMPWebsocketServer extends EventEmitter {
       secure: this.#secure,
       maxHeaderBytes: this.#maxHeaderBytes,
       isCampUpgrade: (head) => this._native.isCampUpgrade(head),
-      order: (give) => this.#order(() => give(this._native)),
+      order: (give) => this._exchange.order(() => give(this._native)),
       interest: (bits) => this._native.httpInterest(bits),
       limit: (connections) => this._native.httpLimit(connections),
       address: () => this.#address,
@@ -432,14 +386,14 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#address = null;
     this.#port?.close();
     this.#holdProcess();
-    this.#order(() => this._native.stopAccepting());
+    this._exchange.order(() => this._native.stopAccepting());
   }
 
   #onStop() {
     if (this.#stopped) return;
     this.#stopped = true;
     // Slots given back in this very batch are still handed over.
-    this.#flushNow();
+    this._exchange.end();
     this._native.dispose();
     this.#peers.stopped();
     this.#http?.stopped();

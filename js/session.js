@@ -166,7 +166,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   /** @param {() => void} order */
   #order(order) {
     order();
-    this._server._schedule();
+    this._server._exchange.schedule();
   }
 
   #whenClosed() {
@@ -231,7 +231,7 @@ export class CAMPServerWebsocketSession extends EventEmitter {
 
   /** @internal The promise of what was just sent. */
   _sent() {
-    this._server._schedule();
+    this._server._exchange.schedule();
     return (this.#pending ??= new PendingSends()).add();
   }
 

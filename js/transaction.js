@@ -286,7 +286,7 @@ export class CAMPTransaction extends EventEmitter {
     if (!this.#session._closed) return this.#order(order);
     if (!this.#outliving.has(key)) return;
     order(this.#functions, this.#session._slot);
-    this.#session._server._schedule();
+    this.#session._server._exchange.schedule();
   }
 
   /** @param {(native: TransactionFunctions, slot: number) => void} order */
@@ -294,7 +294,7 @@ export class CAMPTransaction extends EventEmitter {
     const session = this.#session;
     if (session._closed) return;
     order(this.#functions, session._slot);
-    session._server._schedule();
+    session._server._exchange.schedule();
   }
 
   /**
