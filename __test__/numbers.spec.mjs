@@ -5,7 +5,7 @@ import { test } from "./support/test.mjs";
 
 const source = (path) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
 const RECORD = source("src/node/record.rs");
-const DISPATCH = source("js/records.js") + source("js/http-records.js");
+const DISPATCH = ["", "http-", "server-", "transaction-"].map((part) => source(`js/${part}records.js`)).join("");
 
 /** `HeldUtf8` as `HELD_UTF8`. */
 const shout = (name) => name.replaceAll(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toUpperCase();

@@ -1,8 +1,9 @@
 // Reads the log of a native server and hands each record to whom it concerns. The layout is that
 // of `src/node/record.rs`.
 import { BESIDE, bytesAt, chunk, float, LARGE, longs, word32, words } from "./chunk.js";
-import { dispatchHttp } from "./http-records.js";
+import { dispatchServer } from "./server-records.js";
 import { SHORT, shortText } from "./short-text.js";
+import { OF_TRANSACTIONS, dispatchTransaction } from "./transaction-records.js";
 import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
 
 /** Chunks handed out before other work of the event loop gets its turn. */
@@ -25,34 +26,21 @@ const STATISTICS = 7;
 const CONNECTED = 8;
 const OPENED = 9;
 const CLOSED = 10;
-const VALIDATE = 11;
-const VALIDATION_CANCELLED = 12;
-const LISTENING = 13;
-const FAILED = 14;
-const STOPPED = 15;
-const TX_STARTED = 20;
-const TX_CHUNK = 21;
-const TX_ENDED = 22;
-const TX_CREDIT = 23;
-const TX_SETTLED = 24;
-const TX_FETCHED = 25;
-const TX_OUTLIVES = 26;
-const GONE = 27;
 const HELD_ASCII = 16;
 const HELD_UTF8 = 17;
 const HELD_BINARY = 18;
 const HELD_ERROR = 19;
+const GONE = 27;
 const HOOK_SET = 32;
-const REFUSED = 33;
 const PEER_OPENED = 34;
-const PEER_FAILED = 35;
 
 const NO_BYTES = Buffer.alloc(0);
+
 /** The kinds that concern the session whose slot they name: a bit for each. None is above 31. */
 const OF_SESSIONS = [
-  ASCII, UTF8, BINARY, ERROR, SETTLED, JOINED, DROPPED, STATISTICS, CONNECTED, CLOSED, TX_STARTED, TX_CHUNK, TX_ENDED,
-  TX_CREDIT, TX_SETTLED, TX_FETCHED, TX_OUTLIVES, GONE, HELD_ASCII, HELD_UTF8, HELD_BINARY, HELD_ERROR,
-].reduce((mask, kind) => mask | (1 << kind), 0);
+  ASCII, UTF8, BINARY, ERROR, SETTLED, JOINED, DROPPED, STATISTICS, CONNECTED, CLOSED, GONE,
+  HELD_ASCII, HELD_UTF8, HELD_BINARY, HELD_ERROR,
+].reduce((mask, kind) => mask | (1 << kind), OF_TRANSACTIONS);
 
 /** The bits of a record's second word that tell its kind; those above them tell where its payload lies. */
 const KIND = 0x3f;
@@ -67,25 +55,7 @@ export const MORE = 2;
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 /** @typedef {import("./native.js").NativeFunctions} NativeFunctions */
-
-/**
- * Who is told of what concerns a server as a whole.
- *
- * @typedef {object} Receiver
- * @property {import("./scope.js").Scope} scope the context of what concerns no session
- * @property {(slot: number, sid: bigint, remote: string, token: string) => Session} opened
- * @property {(slot: number, id: number, sid: bigint, remote: string) => Session | undefined} peerOpened
- * @property {(id: number, failure: number, status: number, text: string) => void} peerFailed
- * @property {(slot: number) => void} closed the session's end has been told; its slot may go
- * @property {(id: number, payload: Buffer) => void} validate
- * @property {(id: number) => void} validationCancelled
- * @property {(status: number, remote: string, reason: string) => void} refused
- * @property {(port: number, family: number, address: string) => void} listening
- * @property {(code: string, message: string) => void} failed
- * @property {() => void} stopped
- * @property {(error: unknown) => void} fault a record could not be dealt with
- * @property {() => import("./http.js").HttpInterop | undefined} http who takes connections that are not ours
- */
+/** @typedef {import("./server-records.js").Receiver} Receiver */
 
 export class Records {
   #native;
@@ -293,40 +263,11 @@ export class Records {
         }
         break;
       }
-      case VALIDATE:
-        this.#receiver.validate(slot, bytesAt(start, length));
-        break;
-      case VALIDATE | LARGE:
-        this.#receiver.validate(slot, this.#largeBytes(length));
-        break;
-      case VALIDATION_CANCELLED:
-        this.#receiver.validationCancelled(slot);
-        break;
-      case LISTENING:
-        this.#receiver.listening(word32(i), word32(i + 1), chunk.latin1Slice(start + 8, start + length));
-        break;
-      case FAILED: {
-        const [code = "", message = ""] = chunk.utf8Slice(start, start + length).split("\0");
-        this.#receiver.failed(code, message);
-        break;
-      }
-      case STOPPED:
-        this.#receiver.stopped();
-        break;
-      case REFUSED: {
-        const from = start + 8;
-        const remoteEnd = from + word32(i + 1);
-        this.#receiver.refused(word32(i), chunk.latin1Slice(from, remoteEnd), chunk.utf8Slice(remoteEnd, start + length));
-        break;
-      }
       case PEER_OPENED: {
         const sid = BigInt.asUintN(64, longs[f] ?? 0n);
         this.#begin(slot, this.#receiver.peerOpened(slot, word32(i + 2), sid, chunk.latin1Slice(start + 16, start + length)));
         break;
       }
-      case PEER_FAILED:
-        this.#receiver.peerFailed(slot, word32(i), word32(i + 1), chunk.utf8Slice(start + 8, start + length));
-        break;
       case HOOK_SET:
         this.#hookSet = word32(i);
         break;
@@ -351,59 +292,19 @@ export class Records {
       case HELD_ERROR | LARGE:
         this.#held(slot, ERROR_MESSAGE, this.#largeText());
         break;
-      default:
-        this.#dispatchTransaction(slot, word, start, length);
-    }
-  }
-
-  /**
-   * @param {number} slot
-   * @param {number} word
-   * @param {number} start
-   * @param {number} length
-   */
-  #dispatchTransaction(slot, word, start, length) {
-    const i = start >>> 2;
-    const f = start >>> 3;
-    const first = word32(i);
-    const second = word32(i + 1);
-    switch (word & 0xff) {
-      case TX_STARTED: {
-        const name = chunk.utf8Slice(start + 20, start + length);
-        this.#session(slot)?.transaction._started(first, second, word32(i + 4), longs[f + 1] ?? -1n, name);
-        break;
-      }
-      case TX_CHUNK | BESIDE: {
-        const bytes = this.#largeBytes(second);
-        this.#session(slot)?.transaction._chunk(first, bytes);
-        break;
-      }
-      case TX_ENDED:
-        this.#session(slot)?.transaction._ended(first, second, float(f + 1), float(f + 2));
-        break;
-      case TX_CREDIT:
-        this.#session(slot)?.transaction._granted(first, second);
-        break;
-      case TX_SETTLED: {
-        const text = chunk.utf8Slice(start + 8, start + length);
-        this.#session(slot)?.transaction._settled(first, second, text);
-        break;
-      }
-      case TX_FETCHED:
-        this.#session(slot)?.transaction._fetched(first, float(f + 1), float(f + 2));
-        break;
-      case TX_OUTLIVES:
-        this.#session(slot)?.transaction._outlives(first);
-        break;
       case GONE: {
         const session = this.#session(slot);
         this.#sessions[slot] = undefined;
-        session?._gone();
-        this.#receiver.closed(slot);
+        try {
+          session?._gone();
+        } finally {
+          this.#receiver.closed(slot);
+        }
         break;
       }
       default:
-        dispatchHttp(this.#receiver.http(), slot, word, start, length, this.#largeBytes);
+        if (isOfTransactions(word & KIND)) dispatchTransaction(this.#session(slot)?.transaction, word, start, length, this.#largeBytes);
+        else dispatchServer(this.#receiver, slot, word, start, length, this.#largeBytes);
     }
   }
 
@@ -447,6 +348,11 @@ export class Records {
     this.#sessionOpened = true;
     this.#sessions[slot] = session;
   }
+}
+
+/** @param {number} kind */
+function isOfTransactions(kind) {
+  return kind < 32 && (OF_TRANSACTIONS & (1 << kind)) !== 0;
 }
 
 /**
