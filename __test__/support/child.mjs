@@ -5,6 +5,15 @@ import { deferred, within } from "./wait.mjs";
 
 const FIXTURES = new URL("../fixtures/", import.meta.url);
 
+/** What a terminal, a shell or a test runner sets and what changes the output or the behaviour of a program. */
+const SETTINGS = /^(NODE_.*|FORCE_COLOR|NO_COLOR|CLICOLOR.*|COLORTERM|TERM|COLUMNS|LINES|DEBUG.*|LANG|LANGUAGE|LC_.*|TZ)$/i;
+
+/** The environment of a child that has to behave in the same way wherever the tests run. */
+export function environment(env = {}) {
+  const inherited = Object.entries(process.env).filter(([name]) => !SETTINGS.test(name) || name === "NODE_V8_COVERAGE");
+  return { ...Object.fromEntries(inherited), ...env };
+}
+
 export class Child {
   stdout = "";
   stderr = "";
@@ -22,10 +31,9 @@ export class Child {
 
   /** Node with these arguments. Its `stderr` is read; or it is "unread", "closed", or a descriptor. */
   static node(t, args, { env = {}, cwd, launcher = [], stderr = "read" } = {}) {
-    const { DEBUG: _inherited, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...inherited } = process.env;
     const [command, ...rest] = [...launcher, process.execPath, ...args];
     const stdio = ["pipe", "pipe", typeof stderr === "number" ? stderr : "pipe"];
-    const child = new Child(spawn(command, rest, { cwd, env: { ...inherited, ...env }, stdio }), stderr);
+    const child = new Child(spawn(command, rest, { cwd, env: environment(env), stdio }), stderr);
     t.after(() => child.kill());
     return child;
   }
