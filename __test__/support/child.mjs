@@ -1,5 +1,8 @@
 // Scripts of fixtures/ in a process of their own: for what concerns the process itself.
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { deferred, within } from "./wait.mjs";
 
@@ -22,6 +25,7 @@ export class Child {
   #waiters = new Set();
   #exit = deferred();
   #taken = new Set();
+  #directories = [];
 
   /** `args` reach the script as JSON in `process.argv[2]`; `launcher` is a command that runs the one behind it. */
   static start(t, script, args = {}, { env = {}, execArgv = [], launcher = [], stderr } = {}) {
@@ -94,6 +98,16 @@ export class Child {
     this.process.stdin.write(`${JSON.stringify({ name, ...args })}\n`);
   }
 
+  /** Stops the script's event loop. It goes on when the function is called that this gives. */
+  async block() {
+    const directory = mkdtempSync(join(tmpdir(), "camp-gate-"));
+    this.#directories.push(directory);
+    const gate = join(directory, "open");
+    this.command("block", { gate });
+    await this.report("blocking");
+    return () => writeFileSync(gate, "");
+  }
+
   /** `{ code, signal }` once the process has ended by itself. */
   exit(ms = 10_000) {
     return within(this.#exit.promise, ms, `exit of the process (stderr: ${this.stderr})`);
@@ -102,6 +116,7 @@ export class Child {
   async kill() {
     if (this.process.exitCode === null && this.process.signalCode === null) this.process.kill("SIGKILL");
     await this.#exit.promise;
+    for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
   }
 
   #onLine(line) {
