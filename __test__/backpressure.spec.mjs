@@ -227,9 +227,9 @@ for (const dropPolicy of ["drop-oldest", "drop-newest", "dedupe-latest"]) {
 }
 
 test("time in the queue does not count as time without an ACK", async (t) => {
-  const { session, peer } = await openStalled(t, {}, { ackTimeoutMs: 1000 });
+  const { session, peer } = await openStalled(t, {}, { ackTimeoutMs: 3000 });
   const sends = range(0, 5).map((i) => session.base.SendBinary(numbered(i)));
-  await delay(2500);
+  await delay(4500);
   assert.ok(await isPending(sends[4]), "settled although it was never written");
   peer.resumeReading();
   assert.equal((await outcomes(sends)).at(-1), "sent");
