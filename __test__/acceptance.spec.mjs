@@ -32,9 +32,10 @@ test("Overview: client session lifecycle management", async (t) => {
     life.push("session");
     session.on("closed", () => life.push("closed"));
   });
+  const opened = once(server, "session");
   const peer = await Peer.connect({ port });
   await peer.ready();
-  const [session] = server.sessions;
+  const [session] = await opened;
   peer.close(4000);
   await once(session, "closed");
   assert.deepEqual(life, ["session", "closed"]);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Child } from "./support/child.mjs";
+import { KERNEL_UNTOLD, takenInAll } from "./support/kernel.mjs";
 import { Peer } from "./support/peer.mjs";
 import { echo, once, openPair, openSession, rejection, startServer } from "./support/server.mjs";
 import { arrivedNumbers, numbered, outcomes, stall, tight } from "./support/stall.mjs";
@@ -226,9 +227,9 @@ for (const dropPolicy of ["drop-oldest", "drop-newest", "dedupe-latest"]) {
 }
 
 test("time in the queue does not count as time without an ACK", async (t) => {
-  const { session, peer } = await openStalled(t, {}, { ackTimeoutMs: 1000 });
+  const { session, peer } = await openStalled(t, {}, { ackTimeoutMs: 3000 });
   const sends = range(0, 5).map((i) => session.base.SendBinary(numbered(i)));
-  await delay(2500);
+  await delay(4500);
   assert.ok(await isPending(sends[4]), "settled although it was never written");
   peer.resumeReading();
   assert.equal((await outcomes(sends)).at(-1), "sent");
@@ -264,22 +265,21 @@ test("a server that sends to a client that never reads keeps its memory", { time
   await peer.ready();
   peer.pauseReading();
   child.command("flood");
-  const { growth } = await child.report("flooded", 45_000);
-  assert.ok(growth < 150 * MIB, `${Math.round(growth / MIB)} MiB more for 400 MiB sent`);
+  const { most } = await child.report("flooded", 45_000);
+  assert.ok(most <= 5 * MIB, `${most} bytes of 400 MiB sent are held`);
   peer.terminate();
   const { rejections, count } = await child.report("settled", 15_000);
   assert.ok(rejections > count / 2, `${rejections} of ${count} refused`);
   assert.equal((await child.exit()).code, 0);
 });
 
-test("a client that floods a blocked server does not fill its memory, and loses nothing", { timeout: 60_000 }, async (t) => {
+test("a client that floods a blocked server does not fill its memory, and loses nothing", { timeout: 60_000, skip: KERNEL_UNTOLD }, async (t) => {
   const total = 4096;
   const child = Child.start(t, "echo-server.mjs", { echo: false, numbered: true, options: { maxInboundBytes: 4 * MIB, keepAliveIntervalMs: 60_000 } });
   const { port } = await child.report("listening");
   const peer = await Peer.connect({ port });
   await peer.ready();
-  child.command("block", { ms: 3000 });
-  const before = await child.report("blocking");
+  const goOn = await child.block();
   const flood = (async () => {
     for (let i = 0; i < total; i++) {
       const data = Buffer.alloc(64 * KIB);
@@ -288,8 +288,9 @@ test("a client that floods a blocked server does not fill its memory, and loses 
       await peer.drained();
     }
   })();
-  const after = await child.report("blocked", 15_000);
-  assert.ok(after.peak - before.peak < 100 * MIB, `${Math.round((after.peak - before.peak) / MIB)} MiB more while blocked`);
+  const held = await takenInAll(peer.ws._socket);
+  assert.ok(held < 16 * MIB, `${held} bytes were taken while blocked`);
+  goOn();
   await flood;
   await peer.until(() => peer.of("ACK").length === total + 1, 30_000, "every message acknowledged");
   await peer.roundTrip();
@@ -299,5 +300,4 @@ test("a client that floods a blocked server does not fill its memory, and loses 
     stats = await child.report("stats", 20_000);
   } while (stats.received < total);
   assert.deepEqual([stats.received, stats.disorder, stats.bytes], [total, 0, total * 64 * KIB]);
-  assert.ok(stats.peak - before.peak < 200 * MIB, `${Math.round((stats.peak - before.peak) / MIB)} MiB more in the end`);
 });

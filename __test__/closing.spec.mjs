@@ -226,10 +226,9 @@ test("what came before the client's close frame is acknowledged, also while Java
   const { port } = await child.report("listening");
   const peer = await Peer.connect({ port });
   await peer.echo("connected");
-  child.command("block", { ms: 1000 });
-  await child.report("blocking");
+  await child.block();
   const acks = ["a", "b"].map((text) => peer.sendText(text));
   peer.close(4000);
-  await peer.closed;
+  await within(peer.closed, 10_000, "closed while JavaScript is blocked");
   assert.deepEqual(peer.of("ACK").map(({ ack }) => ack).slice(-2), acks);
 });

@@ -21,7 +21,7 @@ const TRANSPORTS = [
 ];
 
 function application() {
-  const app = express();
+  const app = express().set("env", "test");
   app.use(express.json());
   app.get("/hello/:name", (req, res) => void res.json({ hello: req.params.name, secure: req.secure, ip: req.ip }));
   app.post("/sum", (req, res) => void res.json({ sum: req.body.reduce((a, b) => a + b, 0) }));

@@ -120,17 +120,16 @@ test("close() before the port is bound leaves nothing listening", async () => {
   await within(server.Destroy(), 5000, "Destroy()");
 });
 
-test("Destroy() ends idle connections at once and http_server emits close", async (t) => {
+test("Destroy() ends idle connections without waiting for their timeout, and http_server emits close", async (t) => {
   const { server, port } = await startHttp(t);
+  server.http_server.keepAliveTimeout = 600_000;
   const idle = await rawSocket({ port });
   idle.write(KEEP_ALIVE);
   await once(idle, "data");
   const closed = once(server.http_server, "close");
-  const start = performance.now();
   await server.Destroy();
   await closed;
   await connectionEnd(idle);
-  assert.ok(performance.now() - start < 1500, "without waiting for anything");
   assert.equal(server.http_server.listening, false);
 });
 

@@ -137,7 +137,7 @@ test("setTimeout of http_server: its callback gets the idle socket, which then i
     assert.equal(server.http_server.setTimeout(50, (socket) => (sockets.push(socket), resolve())), server.http_server);
   });
   assert.equal(server.http_server.timeout, 50);
-  server.http_server.on("request", (_request, response) => void setTimeout(() => response.end("late"), 300));
+  server.http_server.on("request", (_request, response) => void idle.then(() => response.end("late")));
   const answer = request({ port });
   await idle;
   assert.equal(sockets[0].remoteAddress, "127.0.0.1");

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { environment } from "./support/child.mjs";
 import { MAX_PAYLOAD } from "./support/frames.mjs";
 import { connectUndici, freshSid } from "./support/peer.mjs";
 import { echo, sessionFor, startServer } from "./support/server.mjs";
@@ -67,7 +68,7 @@ test("Python websockets: text and binary come back", { skip: PYTHON_MISSING }, a
   echo(server);
   const script = fileURLToPath(new URL("fixtures/python_echo.py", import.meta.url));
   const { stdout } = await promisify(execFile)("python3", [script, String(port), SIZES.join(",")], {
-    timeout: 25_000, env: { ...process.env, NO_PROXY: "*" },
+    timeout: 25_000, env: environment({ NO_PROXY: "*" }),
   });
   assert.equal(stdout.trim(), `${2 * SIZES.length} echoes, closed with 4000`);
 });

@@ -56,7 +56,6 @@ async function assertAllEnded({ count, server, port, clients }) {
   const seen = await Promise.all(clients.map((client) => client.report("ended", 20_000)));
   assert.equal(seen.reduce((sum, { byes }) => sum + byes, 0), count, "every client was told why");
   assert.equal(seen.reduce((sum, { codes }) => sum + (codes[4000] ?? 0), 0), count, `close codes ${JSON.stringify(seen)}`);
-  assert.ok(ended.peak < 1024 * 1024 * 1024, `${ended.peak} bytes at the peak`);
   const next = CAMP(validator, { port, host: "127.0.0.1" });
   await once(next, "listening");
   await next.Destroy();

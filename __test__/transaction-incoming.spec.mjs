@@ -139,14 +139,14 @@ test("one number lives in both directions as two transactions", async (t) => {
 
 test("without a stream WaitForStream rejects with Timeout elapsed! after 2,500 ms, or the time given", async (t) => {
   const { session } = await openPair(t);
-  for (const [args, least, most] of [[["never"], 2450, 4500], [["never", 100], 95, 2000], [[], 2450, 4500]]) {
+  for (const [args, least] of [[["never"], 2450], [["never", 100], 95], [[], 2450]]) {
     const start = performance.now();
     const error = await rejection(session.transaction.WaitForStream(...args), 6000);
     const took = performance.now() - start;
     assert.equal(error.message, "Timeout elapsed!");
     assert.equal(error.code, "ERR_CAMP_TIMEOUT");
     assert.ok(error instanceof Error);
-    assert.ok(took >= least && took <= most, `after ${took} ms`);
+    assert.ok(took >= least, `after ${took} ms`);
   }
 });
 

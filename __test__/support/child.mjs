@@ -1,9 +1,21 @@
 // Scripts of fixtures/ in a process of their own: for what concerns the process itself.
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { deferred, within } from "./wait.mjs";
 
 const FIXTURES = new URL("../fixtures/", import.meta.url);
+
+/** What a terminal, a shell or a test runner sets and what changes the output or the behaviour of a program. */
+const SETTINGS = /^(NODE_.*|FORCE_COLOR|NO_COLOR|CLICOLOR.*|COLORTERM|TERM|COLUMNS|LINES|DEBUG.*|LANG|LANGUAGE|LC_.*|TZ)$/i;
+
+/** The environment of a child that has to behave in the same way wherever the tests run. */
+export function environment(env = {}) {
+  const inherited = Object.entries(process.env).filter(([name]) => !SETTINGS.test(name) || name === "NODE_V8_COVERAGE");
+  return { ...Object.fromEntries(inherited), ...env };
+}
 
 export class Child {
   stdout = "";
@@ -13,6 +25,7 @@ export class Child {
   #waiters = new Set();
   #exit = deferred();
   #taken = new Set();
+  #directories = [];
 
   /** `args` reach the script as JSON in `process.argv[2]`; `launcher` is a command that runs the one behind it. */
   static start(t, script, args = {}, { env = {}, execArgv = [], launcher = [], stderr } = {}) {
@@ -22,10 +35,9 @@ export class Child {
 
   /** Node with these arguments. Its `stderr` is read; or it is "unread", "closed", or a descriptor. */
   static node(t, args, { env = {}, cwd, launcher = [], stderr = "read" } = {}) {
-    const { DEBUG: _inherited, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...inherited } = process.env;
     const [command, ...rest] = [...launcher, process.execPath, ...args];
     const stdio = ["pipe", "pipe", typeof stderr === "number" ? stderr : "pipe"];
-    const child = new Child(spawn(command, rest, { cwd, env: { ...inherited, ...env }, stdio }), stderr);
+    const child = new Child(spawn(command, rest, { cwd, env: environment(env), stdio }), stderr);
     t.after(() => child.kill());
     return child;
   }
@@ -86,6 +98,16 @@ export class Child {
     this.process.stdin.write(`${JSON.stringify({ name, ...args })}\n`);
   }
 
+  /** Stops the script's event loop. It goes on when the function is called that this gives. */
+  async block() {
+    const directory = mkdtempSync(join(tmpdir(), "camp-gate-"));
+    this.#directories.push(directory);
+    const gate = join(directory, "open");
+    this.command("block", { gate });
+    await this.report("blocking");
+    return () => writeFileSync(gate, "");
+  }
+
   /** `{ code, signal }` once the process has ended by itself. */
   exit(ms = 10_000) {
     return within(this.#exit.promise, ms, `exit of the process (stderr: ${this.stderr})`);
@@ -94,6 +116,7 @@ export class Child {
   async kill() {
     if (this.process.exitCode === null && this.process.signalCode === null) this.process.kill("SIGKILL");
     await this.#exit.promise;
+    for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
   }
 
   #onLine(line) {

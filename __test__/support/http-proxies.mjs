@@ -5,6 +5,7 @@ import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { environment } from "./child.mjs";
 import { ROOT } from "./scratch.mjs";
 import { deferred, eventually, within } from "./wait.mjs";
 
@@ -84,7 +85,7 @@ export async function startProxy(t, { program, configure, args }, { port, timeou
   const path = join(directory, "socket");
   const file = join(directory, "configuration");
   await writeFile(file, configure({ port, path, directory, timeout }));
-  const child = spawn(program, args(file, directory), { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program, args(file, directory), { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (output += text));
   const ended = deferred();

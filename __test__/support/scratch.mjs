@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { environment } from "./child.mjs";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const TSC = join(ROOT, "node_modules/typescript/bin/tsc");
@@ -27,7 +28,7 @@ export async function scratchPackage(t, files = {}) {
 export async function compile(directory, names) {
   const options = ["--strict", "--target", "es2023", "--lib", "es2023,esnext.disposable", "--module", "nodenext", "--types", "node"];
   try {
-    await run(process.execPath, [TSC, ...options, ...names], { cwd: directory });
+    await run(process.execPath, [TSC, ...options, ...names], { cwd: directory, env: environment() });
   } catch (error) {
     throw new Error(`tsc ${names.join(" ")}:\n${error.stdout}${error.stderr}`, { cause: error });
   }

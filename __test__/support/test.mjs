@@ -1,12 +1,12 @@
 // `test` with a time limit, and a file that ends: a native handle left open must fail the run, not hang it.
 import { after, test as nodeTest } from "node:test";
 
-const LIMIT_MS = 30_000;
-const GRACE_MS = 10_000;
+const LIMIT_MS = 120_000;
+const GRACE_MS = 30_000;
 
 export function test(name, options, body) {
   if (typeof options === "function") return nodeTest(name, { timeout: LIMIT_MS }, options);
-  return nodeTest(name, { timeout: LIMIT_MS, ...options }, body);
+  return nodeTest(name, { ...options, timeout: Math.max(LIMIT_MS, options.timeout ?? 0) }, body);
 }
 
 after(() => {

@@ -1,8 +1,12 @@
 // Waiting with a deadline. Nothing in the tests waits without one.
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Rejects when `promise` has not settled after `ms`. */
-export function within(promise, ms, what) {
+/** Deadlines only keep the tests from hanging: none is so short that a busy machine misses it. */
+const LEAST_MS = 30_000;
+
+/** Rejects when `promise` has not settled after `least` and LEAST_MS. */
+export function within(promise, least, what) {
+  const ms = Math.max(least, LEAST_MS);
   let timer;
   const deadline = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: nothing within ${ms} ms`)), ms);
@@ -21,7 +25,8 @@ export function once(emitter, event, ms = 5000) {
 }
 
 /** Polls `condition` for facts that no event announces. */
-export async function eventually(condition, ms = 5000, what = String(condition)) {
+export async function eventually(condition, least = 5000, what = String(condition)) {
+  const ms = Math.max(least, LEAST_MS);
   const end = Date.now() + ms;
   for (;;) {
     const value = await condition();
