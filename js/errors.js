@@ -131,13 +131,22 @@ export function abortError(signal) {
   return Object.assign(error, { name: "AbortError", code: "ABORT_ERR" });
 }
 
-/** @param {number} timeoutMs */
-export function streamTimeout(timeoutMs) {
-  return new CAMPError("ERR_CAMP_TIMEOUT", `The transaction was not over within ${timeoutMs} ms.`);
+/**
+ * @param {string} name of the stream
+ * @param {number} timeoutMs
+ */
+export function streamTimeout(name, timeoutMs) {
+  const error = new CAMPError("ERR_CAMP_TIMEOUT", `The stream ${JSON.stringify(name)} was not over within ${timeoutMs} ms.`);
+  return Object.assign(error, { streamName: name });
 }
 
-export function waitTimeout() {
-  return new CAMPError("ERR_CAMP_TIMEOUT", "Timeout elapsed!");
+/**
+ * @param {string} name of the stream that did not come
+ * @param {number} timeoutMs
+ */
+export function waitTimeout(name, timeoutMs) {
+  // What the original says, to the letter; the rest is printed with it.
+  return Object.assign(new CAMPError("ERR_CAMP_TIMEOUT", "Timeout elapsed!"), { streamName: name, timeoutMs });
 }
 
 /**

@@ -5,6 +5,7 @@ import { closedChannel, droppedChannel } from "./diagnostics.js";
 import { MAX_PAYLOAD, ackTimeout, dropped, sessionClosed, transactionOver } from "./errors.js";
 import { Listeners } from "./listeners.js";
 import { PendingSends } from "./pending.js";
+import { printable } from "./printing.js";
 import { CAMPTransaction } from "./transaction.js";
 import { ReceiveQueue } from "./receive-queue.js";
 import { SendQueue } from "./send-queue.js";
@@ -72,6 +73,11 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     this._scope = scope;
     this.#token = token;
     this.#type = type;
+  }
+
+  /** @internal As `Get("__TYPE")` gives it, unless it was set to something else. */
+  get _type() {
+    return this.#type;
   }
 
   get id() {
@@ -336,6 +342,15 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     this.#transaction?._gone(sessionClosed(this.sid));
   }
 }
+
+printable(CAMPServerWebsocketSession, "CAMPServerWebsocketSession", (session) => ({
+  sid: session.sid,
+  type: session._type,
+  remoteAddress: session._remoteAddress,
+  state: session._closed ? "closed" : "open",
+  rx: session.rx,
+  tx: session.tx,
+}));
 
 /**
  * As much of a reason as can go out: no character has less than a byte. The core cuts it to the byte.
