@@ -16,14 +16,13 @@ const SURELY_FITS = Math.floor(MAX_PAYLOAD / 3);
 export class CAMPBase {
   #session;
 
+  static {
+    printable(CAMPBase, "CAMPBase", (base) => ({ sid: base.#session.sid }));
+  }
+
   /** @param {Session} session */
   constructor(session) {
     this.#session = session;
-  }
-
-  /** @internal */
-  get _sid() {
-    return this.#session.sid;
   }
 
   Ping() {
@@ -176,8 +175,6 @@ export class CAMPBase {
     return refused(error, sendOf(kind, this.#session));
   }
 }
-
-printable(CAMPBase, "CAMPBase", (base) => ({ sid: base._sid }));
 
 /** @param {string} text */
 function isTooLarge(text) {

@@ -7,12 +7,14 @@ export class CAMPError extends Error {
   /**
    * @param {CAMPErrorCode} code
    * @param {string} message
-   * @param {{ cause?: unknown, status?: number }} [options]
+   * @param {{ cause?: unknown, status?: number, streamName?: string, timeoutMs?: number }} [options]
    */
   constructor(code, message, options) {
     super(message, options);
     this.code = code;
     if (options?.status !== undefined) this.status = options.status;
+    if (options?.streamName !== undefined) this.streamName = options.streamName;
+    if (options?.timeoutMs !== undefined) this.timeoutMs = options.timeoutMs;
   }
 }
 
@@ -136,8 +138,8 @@ export function abortError(signal) {
  * @param {number} timeoutMs
  */
 export function streamTimeout(name, timeoutMs) {
-  const error = new CAMPError("ERR_CAMP_TIMEOUT", `The stream ${JSON.stringify(name)} was not over within ${timeoutMs} ms.`);
-  return Object.assign(error, { streamName: name });
+  const text = `The stream ${JSON.stringify(name)} was not over within ${timeoutMs} ms.`;
+  return new CAMPError("ERR_CAMP_TIMEOUT", text, { streamName: name, timeoutMs });
 }
 
 /**
@@ -146,7 +148,7 @@ export function streamTimeout(name, timeoutMs) {
  */
 export function waitTimeout(name, timeoutMs) {
   // What the original says, to the letter; the rest is printed with it.
-  return Object.assign(new CAMPError("ERR_CAMP_TIMEOUT", "Timeout elapsed!"), { streamName: name, timeoutMs });
+  return new CAMPError("ERR_CAMP_TIMEOUT", "Timeout elapsed!", { streamName: name, timeoutMs });
 }
 
 /**

@@ -51,6 +51,17 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   /** @type {number[] | undefined} */
   #figures;
 
+  static {
+    printable(CAMPServerWebsocketSession, "CAMPServerWebsocketSession", (session) => ({
+      sid: session.sid,
+      type: session.#type,
+      remoteAddress: session._remoteAddress,
+      state: session._closed ? "closed" : "open",
+      rx: session.rx,
+      tx: session.tx,
+    }));
+  }
+
   /**
    * @internal
    * @param {Server} server
@@ -73,11 +84,6 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     this._scope = scope;
     this.#token = token;
     this.#type = type;
-  }
-
-  /** @internal As `Get("__TYPE")` gives it, unless it was set to something else. */
-  get _type() {
-    return this.#type;
   }
 
   get id() {
@@ -342,15 +348,6 @@ export class CAMPServerWebsocketSession extends EventEmitter {
     this.#transaction?._gone(sessionClosed(this.sid));
   }
 }
-
-printable(CAMPServerWebsocketSession, "CAMPServerWebsocketSession", (session) => ({
-  sid: session.sid,
-  type: session._type,
-  remoteAddress: session._remoteAddress,
-  state: session._closed ? "closed" : "open",
-  rx: session.rx,
-  tx: session.tx,
-}));
 
 /**
  * As much of a reason as can go out: no character has less than a byte. The core cuts it to the byte.

@@ -46,6 +46,14 @@ export class CAMPTransaction extends EventEmitter {
   #onIdle = [];
   #wire;
 
+  static {
+    printable(CAMPTransaction, "CAMPTransaction", (transaction) => ({
+      sid: transaction.#session.sid,
+      outgoing: transaction.#transfers.size,
+      incoming: transaction.#incoming.size,
+    }));
+  }
+
   /** @param {Session} session */
   constructor(session) {
     super({ captureRejections: true });
@@ -213,11 +221,6 @@ export class CAMPTransaction extends EventEmitter {
     return new Promise((resolve) => { this.#onIdle.push(resolve); });
   }
 
-  /** @internal What is under way. */
-  get _summary() {
-    return { sid: this.#session.sid, outgoing: this.#transfers.size, incoming: this.#incoming.size };
-  }
-
   /** @internal */
   get _outlived() {
     return this.#outliving.size > 0;
@@ -319,5 +322,3 @@ export class CAMPTransaction extends EventEmitter {
     }
   }
 }
-
-printable(CAMPTransaction, "CAMPTransaction", (transaction) => transaction._summary);
