@@ -19,6 +19,9 @@ import type { ReadableStream } from "node:stream/web";
  * @param validator decides which tokens are let in
  * @param options everything is optional; see {@link ICAMPWebsocketServerOptions}
  * @throws {TypeError} an option has the wrong type, or `validator` has no `validate` function
+ * @throws {TypeError} an option has a name that is a misspelling of another, or that other libraries give to one that
+ * decides who may connect, such as `tls` for `ssl`; `code` is `ERR_CAMP_UNKNOWN_OPTION`. Any other unknown name is
+ * ignored, and warned of with the code `CAMP_UNKNOWN_OPTION`
  * @throws {RangeError} an option is out of its range; the message names the option
  */
 export function CAMP(validator: ITokenValidator, options?: ICAMPWebsocketServerOptions): CAMPWebsocketServer;
@@ -31,8 +34,11 @@ export interface ITokenValidator {
     /**
      * Called once for each upgrade request with the token from its `authorization=Bearer <token>`
      * query parameter (protocol: upgrade). `true` lets the client in. `false`, a throw or a
-     * rejection refuses it with `401 Unauthorized`, and so does an answer that takes longer than
+     * rejection (`validator-error` on the server) refuses it with `401 Unauthorized`, and so does an answer that takes longer than
      * `handshakeTimeoutMs`. The scheme may be written in either case; what follows it is the token.
+     *
+     * What is no boolean counts by its truth. The first such answer, unless it is false in a way that says so, is
+     * warned of with the code `CAMP_VALIDATOR_RESULT`.
      */
     validate(token: string, request: CAMPUpgradeRequest): Promise<boolean> | boolean;
 }
@@ -237,7 +243,7 @@ export type BackpressureProfile = "default" | "optimize_latency" | "optimize_mem
 export interface BackpressureOpts {
     /** Bytes handed to the socket and not yet written at which sending pauses. Default 16 MiB. */
     highWaterMark: number;
-    /** Bytes below which sending resumes. Default 1 MiB. */
+    /** Bytes below which sending resumes, at most `highWaterMark`. Default 1 MiB, or `highWaterMark` where that is less. */
     lowWaterMark: number;
     /** Most bytes waiting behind the watermark. Default 8 MiB. */
     maxQueuedBytes: number;
@@ -279,6 +285,12 @@ export interface CAMPWebsocketServerEvents {
      * A listener of a session or of `session` threw, or returned a promise that rejected. Without
      * a listener for this event the stack is printed; the process and the session live on.
      * `session` is the session concerned, if any.
+     *
+     * Also a call that has failed by a mistake of the program's, of which nobody has asked for the outcome (with `await`,
+     * `then`, `catch`) by the next turn of the event loop. `event` is its name: `"SendUTF8"`, `"SendBinary"`, `"SendError"`, `"Stream"`,
+     * `"WaitForStream"`, `"StreamRequestRange"` or `"ConnectPeer"`. Mistakes are arguments that are refused, payloads that are
+     * too large, and sources of `Stream` that fail. What fails because a peer has left, is slow or has cancelled, or
+     * because the program's own signal said so, is not reported.
      */
     "listener-error": (error: unknown, event: string, session: CAMPServerWebsocketSession | undefined) => void;
     /**
@@ -286,9 +298,18 @@ export interface CAMPWebsocketServerEvents {
      * goes on as if it had given `true`. `hook` is its name, such as `"before_send_utf8"`.
      */
     "extension-error": (error: unknown, extension: ICAMPExtension, hook: string) => void;
+    /**
+     * `validate` threw, or its promise was rejected. The client was refused as with a wrong token, and is told no more.
+     * Without a listener for this event the kind of the error is printed, and where it happened; not its message, which may
+     * quote the token. A rejection with an `AbortError` once the client has given up is none.
+     */
+    "validator-error": (error: unknown, request: CAMPUpgradeRequest) => void;
 }
 
-/** A running server, made by {@link CAMP}. */
+/**
+ * A running server, made by {@link CAMP}. `console.log` and `JSON.stringify` show its state, address, number of
+ * sessions and extensions.
+ */
 export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents> {
     private constructor();
     /**
@@ -365,7 +386,8 @@ export class CAMPWebsocketServer extends TypedEmitter<CAMPWebsocketServerEvents>
      * Adds an extension behind those already registered; its `on_register` is called. From then on its
      * hooks see every message of every session.
      * @throws {Error} `Extension 'NAME' is already registered!`
-     * @throws {TypeError} something that is no {@link ICAMPExtension}
+     * @throws {TypeError} something that is no {@link ICAMPExtension}; or, with the `code` `ERR_CAMP_UNKNOWN_OPTION`, a
+     * function whose name is a misspelling of a hook's that the extension does not have
      * Also throws what `on_register` throws; the extension is not registered then.
      */
     RegisterExtension(extension: ICAMPExtension): void;
@@ -415,7 +437,10 @@ export interface CAMPDiagnosticsChannels {
     "camp-server:session": { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession };
     /** A session is over, with the WebSocket close code (1006: the connection broke) and reason. */
     "camp-server:closed": { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession; code: number; reason: string };
-    /** A request was refused with this HTTP status and, on the page that the client was sent, for this reason. */
+    /**
+     * A request was refused with this HTTP status and for this reason, which is also on the page that the client was sent.
+     * But for `The validator has failed.`: there the client is told that its token is not accepted.
+     */
     "camp-server:refused": { server: CAMPWebsocketServer; status: number; reason: string; remoteAddress: string };
     /** The drop policy removed or refused a message. */
     "camp-server:dropped": DroppedFrame & { server: CAMPWebsocketServer; session: CAMPServerWebsocketSession };
@@ -519,7 +544,10 @@ export interface DroppedFrame {
     policy: DropPolicy;
 }
 
-/** A session: with a client, or with another server. */
+/**
+ * A session: with a client, or with another server. `console.log` and `JSON.stringify` (with bigints as strings) show its
+ * id, kind, remote address, state and bytes; never the token, nor what `Set` has stored.
+ */
 export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocketSessionEvents> {
     private constructor();
     /** The session id the client chose, a uint64 (protocol: upgrade, `x-camp-sid`). */
@@ -564,11 +592,11 @@ export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocke
 
 /**
  * Sending. Messages go out in call order. Every promise settles, and one that nobody awaits never
- * becomes an `unhandledRejection`. They reject with a {@link CAMPError}: `ERR_CAMP_SESSION_CLOSED`
+ * becomes an `unhandledRejection`; where the send itself was a mistake it is a `listener-error` of the server then. They reject with a {@link CAMPError}: `ERR_CAMP_SESSION_CLOSED`
  * when the session ends first, `ERR_CAMP_ACK_TIMEOUT` when the peer does not acknowledge within
  * `ackTimeoutMs`, `ERR_CAMP_DROPPED` when the drop policy removed or refused the message,
  * `ERR_CAMP_PAYLOAD_TOO_LARGE` above 1 MiB. A payload of the wrong type rejects with a `TypeError` whose `code`
- * is `ERR_INVALID_ARG_TYPE`.
+ * is `ERR_INVALID_ARG_TYPE`, an unknown option with one whose `code` is `ERR_CAMP_UNKNOWN_OPTION`.
  *
  * A message from the peer has the same limit, and at most 65,536 WebSocket fragments: beyond either the
  * session is closed with code 1009.
@@ -637,8 +665,8 @@ export interface CAMPTransactionEvents {
 
 /**
  * Byte streams to and from the peer (protocol: transactions). Every promise settles, and one that
- * nobody awaits never becomes an `unhandledRejection`. A listener that throws is reported as
- * `listener-error` of the server.
+ * nobody awaits never becomes an `unhandledRejection`; arguments that are refused and sources that fail are then reported
+ * as `listener-error` of the server. So is a listener that throws.
  */
 export interface CAMPTransaction extends TypedEmitter<CAMPTransactionEvents> {
     /**
@@ -669,7 +697,7 @@ export interface CAMPTransaction extends TypedEmitter<CAMPTransactionEvents> {
      *
      * Rejects with a {@link CAMPError}: `ERR_CAMP_TIMEOUT` (`Timeout elapsed!`),
      * `ERR_CAMP_SESSION_CLOSED`; with an `AbortError` where the signal said so; with a `TypeError` or `RangeError`
-     * for bad arguments.
+     * for bad arguments. With `ERR_CAMP_TIMEOUT` the error has `streamName` and `timeoutMs`.
      *
      * @param name at most 1024 bytes. Default, also for `""`: `anonymous`.
      * @param timeout milliseconds to wait, 0 to 2147483647, or `Infinity`. Default 2500.
@@ -843,11 +871,15 @@ export type CAMPErrorCode =
 
 /** The reason a promise rejects with, or a stream ends with. */
 export class CAMPError extends Error {
-    constructor(code: CAMPErrorCode, message: string, options?: { cause?: unknown; status?: number });
+    constructor(code: CAMPErrorCode, message: string, options?: { cause?: unknown; status?: number; streamName?: string; timeoutMs?: number });
     /** What went wrong, for programs. */
     readonly code: CAMPErrorCode;
     /** With `ERR_CAMP_REFUSED` the status code of the HTTP answer. */
     readonly status?: number;
+    /** With `ERR_CAMP_TIMEOUT` of `WaitForStream` and `Stream`: the name of the stream. */
+    readonly streamName?: string;
+    /** With `ERR_CAMP_TIMEOUT` of `WaitForStream` and `Stream`: the milliseconds that are over. */
+    readonly timeoutMs?: number;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -867,7 +899,8 @@ export type Box<T> = {
  * - Hooks of one message run one after the other, in the order in which the extensions were registered.
  *   A message meets the extensions that were registered when it was sent, or when it arrived.
  * - A hook is synchronous or returns a promise. What it gives counts by its truth: `false` (or
- *   `undefined`, `0` ...) suppresses the message. No further hook sees it, it is neither sent nor
+ *   `undefined`, `0` ...) suppresses the message. The first `undefined` of each hook of an extension is warned of
+ *   with the code `CAMP_HOOK_RESULT`. No further hook sees it, it is neither sent nor
  *   emitted; the promise of a suppressed send resolves, a suppressed message is acknowledged.
  * - A hook that throws or rejects is reported (`extension-error` on the server) and counts as one that
  *   gave `true`. So does one that leaves something else than a string, or a Buffer, in the box: then

@@ -284,7 +284,7 @@ test("a rejection that nobody awaits is no unhandledRejection", async (t) => {
   const listener = (error) => unhandled.push(error);
   process.on("unhandledRejection", listener);
   t.after(() => process.removeListener("unhandledRejection", listener));
-  const { server } = await startServer(t);
+  const { server, listenerErrors } = await startServer(t);
   const other = await otherServer(t, (socket) => socket.resetAndDestroy());
   const arrived = other.connection();
   void server.ConnectPeer(other.url, "T");
@@ -292,5 +292,8 @@ test("a rejection that nobody awaits is no unhandledRejection", async (t) => {
   await arrived;
   await rejection(server.ConnectPeer(other.url, "T"));
   await new Promise(setImmediate);
+  await eventually(() => listenerErrors.length > 0);
   assert.deepEqual(unhandled, []);
+  // The wrong argument alone is a mistake of the caller's.
+  assert.deepEqual(listenerErrors.splice(0).map(([error, event]) => [error.code, event]), [["ERR_INVALID_ARG_TYPE", "ConnectPeer"]]);
 });

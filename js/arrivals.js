@@ -95,7 +95,7 @@ export class Arrivals {
           reject(reason);
         },
       };
-      const timer = timeoutMs === Infinity ? undefined : setTimeout(() => waiter.giveUp(waitTimeout()), timeoutMs);
+      const timer = timeoutMs === Infinity ? undefined : setTimeout(() => waiter.giveUp(waitTimeout(name, timeoutMs)), timeoutMs);
       const forget = signal === undefined ? () => {} : onAbort(signal, () => waiter.giveUp(abortError(signal)));
       this.#waiters.add(waiter);
     });

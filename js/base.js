@@ -2,7 +2,9 @@
 import { bytesOf, copyOf, lengthOf } from "./bytes.js";
 import { MAX_PAYLOAD, invalidArgument, payloadTooLarge, rejected, sessionClosed } from "./errors.js";
 import { BINARY, ERROR, UTF8 } from "./extensions.js";
+import { printable } from "./printing.js";
 import { within } from "./send-options.js";
+import { heard, refused, sendOf } from "./unheard.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 /** @typedef {import("./send-options.js").SendOptions} SendOptions */
@@ -13,6 +15,10 @@ const SURELY_FITS = Math.floor(MAX_PAYLOAD / 3);
 
 export class CAMPBase {
   #session;
+
+  static {
+    printable(CAMPBase, "CAMPBase", (base) => ({ sid: base.#session.sid }));
+  }
 
   /** @param {Session} session */
   constructor(session) {
@@ -31,7 +37,7 @@ export class CAMPBase {
    * @param {SendOptions} [options]
    */
   SendUTF8(data, options) {
-    if (options !== undefined) return within(options, (bounds) => this.#text(data, bounds));
+    if (options !== undefined) return this.#within(UTF8, options, (bounds) => this.#text(data, bounds));
     return this.#text(data);
   }
 
@@ -40,7 +46,7 @@ export class CAMPBase {
    * @param {SendOptions} [options]
    */
   SendBinary(data, options) {
-    if (options !== undefined) return within(options, (bounds) => this.#binary(data, bounds));
+    if (options !== undefined) return this.#within(BINARY, options, (bounds) => this.#binary(data, bounds));
     return this.#binary(data);
   }
 
@@ -49,7 +55,7 @@ export class CAMPBase {
    * @param {SendOptions} [options]
    */
   SendError(message, options) {
-    if (options !== undefined) return within(options, (bounds) => this.#error(message, bounds));
+    if (options !== undefined) return this.#within(ERROR, options, (bounds) => this.#error(message, bounds));
     return this.#error(message);
   }
 
@@ -58,7 +64,7 @@ export class CAMPBase {
    * @param {Bounds} [bounds]
    */
   #text(data, bounds) {
-    if (typeof data !== "string") return rejected(invalidArgument(`SendUTF8 takes a string, not ${nameOf(data)}.`));
+    if (typeof data !== "string") return this.#refuse(UTF8, invalidArgument(`SendUTF8 takes a string, not ${nameOf(data)}.`));
     if (this.#waits(UTF8)) return this.#queue(UTF8, data, (text) => this.#sendUtf8(text), bounds);
     return this.#sendUtf8(data);
   }
@@ -72,10 +78,10 @@ export class CAMPBase {
     try {
       bytes = bytesOf(data);
     } catch (error) {
-      return rejected(error);
+      return this.#refuse(BINARY, error);
     }
     if (bytes === undefined) {
-      return rejected(invalidArgument(`SendBinary takes a Buffer, TypedArray, DataView or ArrayBuffer, not ${nameOf(data)}.`));
+      return this.#refuse(BINARY, invalidArgument(`SendBinary takes a Buffer, TypedArray, DataView or ArrayBuffer, not ${nameOf(data)}.`));
     }
     // The caller may reuse its memory at once.
     if (this.#waits(BINARY)) return this.#queue(BINARY, copyOf(bytes), (copy) => this.#sendBinary(copy), bounds);
@@ -87,7 +93,7 @@ export class CAMPBase {
    * @param {Bounds} [bounds]
    */
   #error(message, bounds) {
-    if (typeof message !== "string") return rejected(invalidArgument(`SendError takes a string, not ${nameOf(message)}.`));
+    if (typeof message !== "string") return this.#refuse(ERROR, invalidArgument(`SendError takes a string, not ${nameOf(message)}.`));
     if (this.#waits(ERROR)) return this.#queue(ERROR, message, (text) => this.#sendError(text), bounds);
     return this.#sendError(message);
   }
@@ -122,9 +128,9 @@ export class CAMPBase {
 
   /** @param {string} text */
   #sendUtf8(text) {
-    const error = this.#refusal(text);
-    if (error !== undefined) return rejected(error);
+    if (text.length > SURELY_FITS && isTooLarge(text)) return this.#refuse(UTF8, payloadTooLarge(Buffer.byteLength(text)));
     const session = this.#session;
+    if (session._closed) return rejected(sessionClosed(session.sid));
     const server = session._server;
     if (!server._textOrders?.add(session._slot, text)) server._functions.sendUtf8(session._slot, text);
     return session._sent();
@@ -133,7 +139,7 @@ export class CAMPBase {
   /** @param {Uint8Array} bytes */
   #sendBinary(bytes) {
     const length = lengthOf(bytes);
-    if (length > MAX_PAYLOAD) return rejected(payloadTooLarge(length));
+    if (length > MAX_PAYLOAD) return this.#refuse(BINARY, payloadTooLarge(length));
     const session = this.#session;
     if (session._closed) return rejected(sessionClosed(session.sid));
     const server = session._server;
@@ -143,26 +149,36 @@ export class CAMPBase {
 
   /** @param {string} text */
   #sendError(text) {
-    const error = this.#refusal(text);
-    if (error !== undefined) return rejected(error);
+    if (text.length > SURELY_FITS && isTooLarge(text)) return this.#refuse(ERROR, payloadTooLarge(Buffer.byteLength(text)));
     const session = this.#session;
+    if (session._closed) return rejected(sessionClosed(session.sid));
     session._server._functions.sendError(session._slot, text);
     return session._sent();
   }
 
   /**
-   * Why a text cannot be sent.
-   *
-   * @param {string} text
+   * @param {number} kind
+   * @param {SendOptions} options
+   * @param {(bounds: Bounds) => Promise<void>} send
    */
-  #refusal(text) {
-    if (text.length > SURELY_FITS) {
-      const bytes = Buffer.byteLength(text);
-      if (bytes > MAX_PAYLOAD) return payloadTooLarge(bytes);
-    }
-    if (this.#session._closed) return sessionClosed(this.#session.sid);
-    return undefined;
+  #within(kind, options, send) {
+    return heard(within(options, send), sendOf(kind, this.#session));
   }
+
+  /**
+   * A send that is the caller's mistake.
+   *
+   * @param {number} kind
+   * @param {unknown} error
+   */
+  #refuse(kind, error) {
+    return refused(error, sendOf(kind, this.#session));
+  }
+}
+
+/** @param {string} text */
+function isTooLarge(text) {
+  return Buffer.byteLength(text) > MAX_PAYLOAD;
 }
 
 /** @param {unknown} value */

@@ -7,12 +7,14 @@ export class CAMPError extends Error {
   /**
    * @param {CAMPErrorCode} code
    * @param {string} message
-   * @param {{ cause?: unknown, status?: number }} [options]
+   * @param {{ cause?: unknown, status?: number, streamName?: string, timeoutMs?: number }} [options]
    */
   constructor(code, message, options) {
     super(message, options);
     this.code = code;
     if (options?.status !== undefined) this.status = options.status;
+    if (options?.streamName !== undefined) this.streamName = options.streamName;
+    if (options?.timeoutMs !== undefined) this.timeoutMs = options.timeoutMs;
   }
 }
 
@@ -131,13 +133,22 @@ export function abortError(signal) {
   return Object.assign(error, { name: "AbortError", code: "ABORT_ERR" });
 }
 
-/** @param {number} timeoutMs */
-export function streamTimeout(timeoutMs) {
-  return new CAMPError("ERR_CAMP_TIMEOUT", `The transaction was not over within ${timeoutMs} ms.`);
+/**
+ * @param {string} name of the stream
+ * @param {number} timeoutMs
+ */
+export function streamTimeout(name, timeoutMs) {
+  const text = `The stream ${JSON.stringify(name)} was not over within ${timeoutMs} ms.`;
+  return new CAMPError("ERR_CAMP_TIMEOUT", text, { streamName: name, timeoutMs });
 }
 
-export function waitTimeout() {
-  return new CAMPError("ERR_CAMP_TIMEOUT", "Timeout elapsed!");
+/**
+ * @param {string} name of the stream that did not come
+ * @param {number} timeoutMs
+ */
+export function waitTimeout(name, timeoutMs) {
+  // What the original says, to the letter; the rest is printed with it.
+  return new CAMPError("ERR_CAMP_TIMEOUT", "Timeout elapsed!", { streamName: name, timeoutMs });
 }
 
 /**

@@ -1,7 +1,9 @@
 // The extensions of a server: who is registered, and the running of their hooks.
 import { types } from "node:util";
 import { debugSection } from "./options.js";
+import { nearest, unknownName } from "./option-names.js";
 import { peek, report } from "./report.js";
+import { warn } from "./warnings.js";
 
 /** @typedef {import("../index.js").ICAMPExtension} Extension */
 /** @typedef {import("./server.js").CAMPWebsocketServer} Server */
@@ -45,6 +47,8 @@ export class Extensions {
   /** Those with receive hooks, by number, the newest last. @type {Map<number, HookSet>} */
   #sets = new Map();
   #debug = debugSection("CAMP_EXTENSION");
+  /** The hooks of each extension that have given `undefined`. @type {WeakMap<Extension, Set<string>>} */
+  #undecided = new WeakMap();
 
   /** @param {Server} server */
   constructor(server) {
@@ -87,6 +91,10 @@ export class Extensions {
     for (const name of [...this.#byName.keys()]) this.unregister(name);
   }
 
+  get names() {
+    return [...this.#byName.keys()];
+  }
+
   /** @param {string} name */
   get(name) {
     return this.#byName.get(name) ?? null;
@@ -112,7 +120,7 @@ export class Extensions {
    * @param {(passed: boolean) => void} done
    */
   runSend(extensions, session, kind, box, done) {
-    new Run(extensions, /** @type {HookName} */ (SEND_HOOKS[kind]), session, kind, box, this.#report, done).next(0);
+    new Run(extensions, /** @type {HookName} */ (SEND_HOOKS[kind]), session, kind, box, this.#listener, done).next(0);
   }
 
   /**
@@ -127,7 +135,7 @@ export class Extensions {
   runReceive(session, set, kind, box, done) {
     const { receive } = this.#sets.get(set) ?? this.#current;
     const name = /** @type {HookName} */ (RECEIVE_HOOKS[kind]);
-    new Run(/** @type {Extension[]} */ (receive[kind]), name, session, kind, box, this.#report, (passed) => {
+    new Run(/** @type {Extension[]} */ (receive[kind]), name, session, kind, box, this.#listener, (passed) => {
       if (!passed) this.#trace(String(session.sid), `${name} suppressed a message`);
       done(passed);
     }).next(0);
@@ -174,6 +182,24 @@ export class Extensions {
   };
 
   /**
+   * A hook has given `undefined`. Where that is for want of a `return`, a logger silences a server.
+   *
+   * @param {Extension} extension
+   * @param {string} hook
+   */
+  #onUndecided = (extension, hook) => {
+    let hooks = this.#undecided.get(extension);
+    if (hooks === undefined) this.#undecided.set(extension, (hooks = new Set()));
+    if (hooks.has(hook)) return;
+    hooks.add(hook);
+    const name = String(peek(extension, "name"));
+    warn("CAMP_HOOK_RESULT", `${hook} of extension '${name}' has given undefined, which suppresses the message: return true to let it pass, false to suppress it.`);
+  };
+
+  /** @type {RunListener} */
+  #listener = { failed: this.#report, undecided: this.#onUndecided };
+
+  /**
    * @param {string} name
    * @param {string} what
    * @param {unknown[]} details
@@ -183,6 +209,14 @@ export class Extensions {
   }
 }
 
+/**
+ * Who is told of what hooks do.
+ *
+ * @typedef {object} RunListener
+ * @property {(error: unknown, extension: Extension, hook: string) => void} failed
+ * @property {(extension: Extension, hook: string) => void} undecided
+ */
+
 /** One message on its way through the hooks of its kind. */
 class Run {
   #extensions;
@@ -190,7 +224,7 @@ class Run {
   #session;
   #kind;
   #box;
-  #report;
+  #listener;
   #done;
 
   /**
@@ -199,16 +233,16 @@ class Run {
    * @param {Session} session
    * @param {number} kind
    * @param {Box} box
-   * @param {(error: unknown, extension: Extension, hook: string) => void} report
+   * @param {RunListener} listener
    * @param {(passed: boolean) => void} done
    */
-  constructor(extensions, name, session, kind, box, report, done) {
+  constructor(extensions, name, session, kind, box, listener, done) {
     this.#extensions = extensions;
     this.#name = name;
     this.#session = session;
     this.#kind = kind;
     this.#box = box;
-    this.#report = report;
+    this.#listener = listener;
     this.#done = done;
   }
 
@@ -254,7 +288,7 @@ class Run {
    * @param {Extension} extension
    */
   #failed(error, extension) {
-    this.#report(error, extension, this.#name);
+    this.#listener.failed(error, extension, this.#name);
     return true;
   }
 
@@ -267,6 +301,7 @@ class Run {
    */
   #settle(verdict, good, extension) {
     if (!verdict) {
+      if (verdict === undefined) this.#listener.undecided(extension, this.#name);
       this.#done(false);
       return false;
     }
@@ -274,10 +309,10 @@ class Run {
       const { value } = this.#box;
       if (this.#kind === BINARY ? Buffer.isBuffer(value) : typeof value === "string") return true;
       this.#box.value = good;
-      this.#report(new TypeError(`${this.#name} left ${describe(value)} in the box.`), extension, this.#name);
+      this.#listener.failed(new TypeError(`${this.#name} left ${describe(value)} in the box.`), extension, this.#name);
     } catch (error) {
       this.#box.value = good;
-      this.#report(error, extension, this.#name);
+      this.#listener.failed(error, extension, this.#name);
     }
     return true;
   }
@@ -299,7 +334,28 @@ function check(extension) {
       throw new TypeError(`${name} of extension '${extension.name}' must be a function, not ${describe(extension[name])}.`);
     }
   }
+  for (const name of functionsOf(extension)) {
+    const hook = CALLBACKS.find((known) => known === name) ?? nearest(name, CALLBACKS);
+    // Beside the hook itself it is a function of the extension's own.
+    if (hook === undefined || extension[/** @type {HookName} */ (hook)] != null) continue;
+    throw unknownName(`Extension '${extension.name}' has no hook ${name}: did you mean ${hook}?`);
+  }
   return extension;
+}
+
+/**
+ * The names of an extension's functions, those of its classes included. No getter is called.
+ *
+ * @param {object} extension
+ */
+function functionsOf(extension) {
+  const names = [];
+  for (let object = extension; object !== null && object !== Object.prototype; object = Object.getPrototypeOf(object)) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(object))) {
+      if (typeof value === "function") names.push(name);
+    }
+  }
+  return names;
 }
 
 /** @param {readonly unknown[][]} byKind */

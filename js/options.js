@@ -1,5 +1,6 @@
 // Checks the options of a server and completes them with their defaults.
 import { invalidArgument } from "./errors.js";
+import { BACKPRESSURE_OPTIONS, SERVER_OPTIONS, STREAM_OPTIONS, WAIT_OPTIONS, checkNames } from "./option-names.js";
 import { isShared } from "./shared-port.js";
 import { readSsl } from "./tls-options.js";
 
@@ -45,6 +46,7 @@ const LEGACY = /** @type {const} */ ({
  */
 export function readOptions(options = {}) {
   if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
+  checkNames(/** @type {Record<string, unknown>} */ (options), SERVER_OPTIONS);
   const { ssl } = options;
   const queue = readBackpressure(options.backpressure);
   return {
@@ -94,6 +96,7 @@ export function policyName(index) {
  */
 export function readStreamOptions(given = {}) {
   if (typeof given !== "object" || given === null) throw wrongType("options", "an object", given);
+  checkNames(given, STREAM_OPTIONS);
   return {
     name: streamName("streamName", given.streamName),
     pull: isPull(given.behaviour),
@@ -124,6 +127,7 @@ export function streamName(label, value = "") {
  */
 export function readWaitOptions(given) {
   const inObject = typeof given === "object" && given !== null;
+  if (inObject) checkNames(given, WAIT_OPTIONS);
   const [label, value] = inObject ? ["timeoutMs", given.timeoutMs] : ["timeout", given];
   return {
     timeoutMs: value === Infinity ? Infinity : number(label, value, 2500, 0, MAX_MS),
@@ -145,18 +149,33 @@ function readBackpressure(given = "default") {
   if (typeof given !== "object" || given === null) throw wrongType("backpressure", "an object or a profile name", given);
   const defaults = /** @type {BackpressureOpts} */ (PROFILES.default);
   const values = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (given));
+  checkNames(values, BACKPRESSURE_OPTIONS);
   /** @param {keyof typeof LEGACY} name */
   const bound = (name) => {
     const [label, value] = find(values, name);
     return size(label, value, /** @type {number} */ (defaults[name]), 0);
   };
+  const highWaterMark = bound("highWaterMark");
   return {
-    highWaterMark: bound("highWaterMark"),
-    lowWaterMark: bound("lowWaterMark"),
+    highWaterMark,
+    lowWaterMark: lowWaterMark(...find(values, "lowWaterMark"), highWaterMark),
     maxQueuedBytes: bound("maxQueuedBytes"),
     maxQueueCount: bound("maxQueueCount"),
     dropPolicy: policy(...find(values, "dropPolicy"), defaults.dropPolicy),
   };
+}
+
+/**
+ * Where none was given, it is no higher than the high one.
+ *
+ * @param {string} name
+ * @param {unknown} value
+ * @param {number} high
+ */
+function lowWaterMark(name, value, high) {
+  const low = size(name, value, Math.min(high, PROFILES.default?.lowWaterMark ?? high), 0);
+  if (low > high) throw new RangeError(`${name} must not be above the high watermark: ${low} is more than ${high}.`);
+  return low;
 }
 
 /**

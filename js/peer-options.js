@@ -1,5 +1,6 @@
 // Checks what `ConnectPeer` was called with, and completes it.
 import { invalidArgument } from "./errors.js";
+import { CONNECT_OPTIONS, checkNames } from "./option-names.js";
 import { abortSignal, boolean, isUrl, number, text, wrongType } from "./options.js";
 import { readCertificates } from "./tls-options.js";
 
@@ -17,6 +18,7 @@ export function readConnectOptions(host, bearer, given = {}, timeoutMs) {
   const url = peerUrl(host);
   if (typeof bearer !== "string") throw invalidArgument(`bearer must be a string, not ${typeof bearer}.`);
   if (typeof given !== "object" || given === null) throw wrongType("options", "an object", given);
+  checkNames(given, CONNECT_OPTIONS);
   const secure = url.protocol === "wss:";
   const name = url.hostname.replace(/^\[|\]$/g, "");
   const ca = given.ca === undefined ? undefined : readCertificates("ca", given.ca).map(({ raw }) => raw);

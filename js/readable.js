@@ -1,6 +1,7 @@
 // An incoming transaction, as a stream.
 import { nextTick } from "./clock.js";
 import { Readable } from "node:stream";
+import { printable } from "./printing.js";
 
 /** Who decides when bytes flow (protocol: TX_START, behaviour). */
 export const CAMP_FLOW_BEHAVIOUR = Object.freeze({ TX_PUSH: 0, TX_PULL: 1 });
@@ -284,6 +285,16 @@ export class CAMPReadable extends Readable {
     });
   }
 }
+
+printable(CAMPReadable, "CAMPReadable", (readable) => ({
+  txId: readable.txId,
+  behaviour: readable.isPull() ? "pull" : "push",
+  byteLength: readable.byteLength,
+  receivedBytes: readable.getReceivedBytes(),
+  complete: readable.isComplete(),
+  destroyed: readable.destroyed,
+  ...(readable._failureCode && { error: readable._failureCode }),
+}));
 
 /**
  * A range that can be asked for.

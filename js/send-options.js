@@ -2,6 +2,7 @@
 import { clearTimeout, setTimeout } from "./clock.js";
 import { onAbort } from "./abort.js";
 import { abortError, ackTimeout, invalidArgument } from "./errors.js";
+import { SEND_OPTIONS, checkNames } from "./option-names.js";
 import { abortSignal, number } from "./options.js";
 
 /** @typedef {import("../index.js").SendOptions} SendOptions */
@@ -13,20 +14,8 @@ import { abortSignal, number } from "./options.js";
  *
  * @param {SendOptions} options
  * @param {(bounds: Bounds) => Promise<void>} send
- * @returns {Promise<void>}
  */
-export function within(options, send) {
-  const promise = start(options, send);
-  // As every rejection of a send: a caller that did not keep the promise did not ask to know.
-  promise.catch(() => {});
-  return promise;
-}
-
-/**
- * @param {SendOptions} options
- * @param {(bounds: Bounds) => Promise<void>} send
- */
-async function start(options, send) {
+export async function within(options, send) {
   const { signal, timeoutMs } = check(options);
   if (signal?.aborted) throw abortError(signal);
   const bounds = { over: false };
@@ -55,6 +44,7 @@ function check(options) {
   if (typeof options !== "object" || options === null) {
     throw invalidArgument("The options of a send must be an object.");
   }
+  checkNames(/** @type {Record<string, unknown>} */ (options), SEND_OPTIONS);
   const { timeoutMs } = options;
   const signal = abortSignal(options.signal);
   if (timeoutMs !== undefined) number("timeoutMs", timeoutMs, 0, 1);

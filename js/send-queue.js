@@ -1,6 +1,7 @@
 // The sends of one session that wait: for their hooks, or behind one that does.
 import { clearTimeout, setTimeout } from "./clock.js";
 import { dropped, rejected, sessionClosed } from "./errors.js";
+import { WatchedPromise, isMistake, sendOf } from "./unheard.js";
 
 /** @typedef {import("../index.js").ICAMPExtension} Extension */
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
@@ -23,6 +24,7 @@ const NO_MESSAGE = -1;
  * @property {(value: any) => void | PromiseLike<void>} send called at its turn
  * @property {() => void} resolve
  * @property {(error: unknown) => void} reject
+ * @property {(error: unknown) => void} fail rejects, and reports what is a mistake of the caller's or of a hook
  * @property {Entry | undefined} next
  */
 
@@ -117,14 +119,19 @@ export class SendQueue {
    * @returns {Promise<void>}
    */
   #add(extensions, kind, bytes, value, send) {
-    const promise = new Promise((/** @type {(value: void) => void} */ resolve, reject) => {
-      const entry = { extensions, kind, bytes, box: { value }, send, resolve, reject, next: undefined };
+    /** @type {WatchedPromise<void>} */
+    const promise = new WatchedPromise((/** @type {(value: void) => void} */ resolve, reject) => {
+      const fail = (/** @type {unknown} */ error) => {
+        reject(error);
+        if (isMistake(error)) promise._blame(error, sendOf(kind, this.#session));
+      };
+      const entry = { extensions, kind, bytes, box: { value }, send, resolve, reject, fail, next: undefined };
       this.#count(entry, 1);
       if (this.#last === undefined) this.#first = entry;
       else this.#last.next = entry;
       this.#last = entry;
     });
-    promise.catch(() => {});
+    promise._hush();
     this.#session._sendsWait = true;
     this.#pump();
     return promise;
@@ -197,7 +204,7 @@ export class SendQueue {
       this.#count(entry, -1);
       this.#first = entry.next;
       if (this.#first === undefined) this.#last = undefined;
-      if (passed) new Promise((sent) => sent(entry.send(box.value))).then(() => entry.resolve(), entry.reject);
+      if (passed) new Promise((sent) => sent(entry.send(box.value))).then(() => entry.resolve(), entry.fail);
       else entry.resolve();
       this.#pump();
     });

@@ -9,6 +9,7 @@ import { HttpInterop } from "./http.js";
 import { createNativeServer } from "./native.js";
 import { number, policyName, readOptions } from "./options.js";
 import { Peers } from "./peer.js";
+import { printable } from "./printing.js";
 import { Records } from "./records.js";
 import { report } from "./report.js";
 import { Origin } from "./scope.js";
@@ -18,6 +19,7 @@ import { SharedPort } from "./shared-port.js";
 import { prometheusText, serverStats } from "./stats.js";
 import { TextOrders } from "./text-orders.js";
 import { readSsl, standingTls } from "./tls-options.js";
+import { heard } from "./unheard.js";
 import { Validations } from "./validation.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
@@ -73,8 +75,9 @@ export class CAMPWebsocketServer extends EventEmitter {
     }
     super({ captureRejections: true });
     const settings = readOptions(options);
-    this.#validations = new Validations(validator, (id, accepted) => {
-      this._exchange.order(() => this._native.validated(id, accepted));
+    this.#validations = new Validations(validator, {
+      answer: (id, verdict) => this._exchange.order(() => this._native.validated(id, verdict)),
+      failed: (error, request) => this._tell("validator-error", error, request),
     }, this.#origin);
     this.#secure = settings.tls !== undefined;
     this.#standingTls = standingTls(options?.ssl);
@@ -136,6 +139,17 @@ export class CAMPWebsocketServer extends EventEmitter {
     return this.#sessionList;
   }
 
+  /** @internal What is shown of it. */
+  get _summary() {
+    const state = this.#stopped ? "over"
+      : this.#destroyed !== undefined ? "closing"
+      : this.#draining ? "draining"
+      : this.#address === null ? "not listening"
+      : "listening";
+    const { size } = this.#sessions;
+    return { state, address: this.#address, tls: this.#secure, sessions: size, extensions: this._extensions.names };
+  }
+
   stats() {
     return serverStats(this.#sessions.size, this.#peers.live, this._native.totals());
   }
@@ -173,10 +187,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   ConnectPeer(host, bearer, options) {
     if (!this.#accepting) return rejected(serverClosed());
-    const session = this.#peers.connect(host, bearer, options);
-    // As every rejection here: who did not keep the promise did not ask to know.
-    session.catch(() => {});
-    return session;
+    return heard(this.#peers.connect(host, bearer, options), { name: "ConnectPeer", server: this });
   }
 
   /** @param {number} [timeoutMs] */
@@ -250,6 +261,32 @@ export class CAMPWebsocketServer extends EventEmitter {
    */
   _emit(event, ...args) {
     this.#scope.run(() => this.emit(event, ...args));
+  }
+
+  /**
+   * @internal An event that tells of a fault. False: nobody has taken it.
+   * @param {string} event
+   * @param {unknown[]} args
+   */
+  _tell(event, ...args) {
+    if (this.listenerCount(event) === 0) return false;
+    try {
+      this._emit(event, ...args);
+    } catch (second) {
+      this._onListenerError(second, event);
+      return false;
+    }
+    return true;
+  }
+
+  /**
+   * @internal A call has failed by the caller's fault, and nobody awaits it.
+   * @param {unknown} error
+   * @param {string} call
+   * @param {CAMPServerWebsocketSession} [session]
+   */
+  _onUnheard(error, call, session) {
+    if (!this._tell("listener-error", error, call, session)) report(`camp-server: ${call} has failed, and nobody awaits it:`, error);
   }
 
   async #shutDown() {
@@ -413,3 +450,5 @@ export class CAMPWebsocketServer extends EventEmitter {
     }
   }
 }
+
+printable(CAMPWebsocketServer, "CAMPWebsocketServer", (server) => server._summary);

@@ -1,5 +1,7 @@
 // The live sessions as the application sees them.
 
+import { printable } from "./printing.js";
+
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 
 /** A view that cannot be changed from outside. */
@@ -19,3 +21,5 @@ export class SessionList {
     return this.#sessions.values();
   }
 }
+
+printable(SessionList, "SessionList", (list) => ({ size: list.size, sids: Array.from(list, ({ sid }) => sid) }));

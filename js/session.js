@@ -5,6 +5,7 @@ import { closedChannel, droppedChannel } from "./diagnostics.js";
 import { MAX_PAYLOAD, ackTimeout, dropped, sessionClosed, transactionOver } from "./errors.js";
 import { Listeners } from "./listeners.js";
 import { PendingSends } from "./pending.js";
+import { printable } from "./printing.js";
 import { CAMPTransaction } from "./transaction.js";
 import { ReceiveQueue } from "./receive-queue.js";
 import { SendQueue } from "./send-queue.js";
@@ -49,6 +50,17 @@ export class CAMPServerWebsocketSession extends EventEmitter {
   #tx = 0;
   /** @type {number[] | undefined} */
   #figures;
+
+  static {
+    printable(CAMPServerWebsocketSession, "CAMPServerWebsocketSession", (session) => ({
+      sid: session.sid,
+      type: session.#type,
+      remoteAddress: session._remoteAddress,
+      state: session._closed ? "closed" : "open",
+      rx: session.rx,
+      tx: session.tx,
+    }));
+  }
 
   /**
    * @internal

@@ -6,6 +6,7 @@ import { clearTimeout, setTimeout } from "./clock.js";
 import { abortError, invalidArgument, invalidState, streamTimeout } from "./errors.js";
 import { pathBytes, readRange } from "./file-source.js";
 import { inThisContext } from "./scope.js";
+import { WatchedPromise, isNobodysFault } from "./unheard.js";
 
 /** Bytes handed over in one call at most. */
 const PIECE = 256 * 1024;
@@ -97,6 +98,7 @@ export function openOrder(key, name, pull, { kind, size, start, end, path }) {
 export class Transfer {
   #source;
   #sink;
+  #call;
   #release;
   #forgetSignal = ignore;
   /** @type {NodeJS.Timeout | undefined} */
@@ -115,23 +117,24 @@ export class Transfer {
   /**
    * @param {Source} source
    * @param {Sink} sink
-   * @param {{ signal?: AbortSignal | undefined, timeoutMs?: number | undefined }} bounds
+   * @param {{ name: string, signal?: AbortSignal | undefined, timeoutMs?: number | undefined }} settings
+   * @param {import("./unheard.js").Call} call
    */
-  constructor(source, sink, { signal, timeoutMs }) {
+  constructor(source, sink, { name, signal, timeoutMs }, call) {
     this.#source = source;
     this.#sink = sink;
+    this.#call = call;
     // Code of the application, whoever brings the end about.
     this.#release = inThisContext(source.release);
-    /** @type {Promise<void>} */
-    this.promise = new Promise((resolve, reject) => {
+    /** @type {WatchedPromise<void>} */
+    this.promise = new WatchedPromise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    // Who did not keep the promise did not ask to know.
-    this.promise.catch(ignore);
+    this.promise._hush();
     if (signal !== undefined) this.#forgetSignal = onAbort(signal, () => this.#fail(abortError(signal)));
-    if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#fail(streamTimeout(timeoutMs)), timeoutMs);
-    source.watch?.((error) => this.#fail(error));
+    if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#fail(streamTimeout(name, timeoutMs)), timeoutMs);
+    source.watch?.((error) => this.#failed(error));
     if (source.kind === FILE) this.#read = true;
     else this.#feed();
   }
@@ -150,12 +153,25 @@ export class Transfer {
    * The native side is done with this transaction.
    *
    * @param {Error} [error] why it has failed
+   * @param {boolean} [ofSource] whether that is the source's fault
    */
-  settle(error) {
+  settle(error, ofSource = false) {
     if (this.#over) return;
     this.#end();
-    if (error === undefined) this.#resolve();
-    else this.#reject(error);
+    if (error === undefined) return this.#resolve();
+    this.#reject(error);
+    if (ofSource) this.promise._blame(error, this.#call);
+  }
+
+  /**
+   * The source has failed: the caller's concern, unless it was told to.
+   *
+   * @param {unknown} error
+   */
+  #failed(error) {
+    if (this.#over) return;
+    this.#fail(error);
+    if (!isNobodysFault(error)) this.promise._blame(error, this.#call);
   }
 
   /** @param {unknown} reason */
@@ -188,7 +204,7 @@ export class Transfer {
         await this.#pass(bytes);
       }
     } catch (error) {
-      this.#fail(error);
+      this.#failed(error);
     }
   }
 

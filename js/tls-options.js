@@ -1,6 +1,7 @@
 // Checks `ssl` and makes of it what the native side takes: keys and certificates that belong together.
 import { X509Certificate, createPrivateKey } from "node:crypto";
 import { parseDate, today } from "./clock.js";
+import { nearest } from "./option-names.js";
 import { checkPem, readPem, tlsError } from "./pem.js";
 
 /** @typedef {import("node:crypto").KeyObject} KeyObject */
@@ -101,6 +102,8 @@ export function readCertificates(name, value) {
 function checkFields(ssl) {
   for (const name in ssl) {
     if (FIELDS.has(name) || ssl[name] === undefined) continue;
+    const meant = nearest(name, [...FIELDS]);
+    if (meant !== undefined) throw unsupported(`ssl.${name} is not supported: did you mean ssl.${meant}?`);
     const instead = INSTEAD.get(name) ?? `the options of TLS are ${[...FIELDS].join(", ")}`;
     throw unsupported(`ssl.${name} is not supported: ${instead}.`);
   }

@@ -4,13 +4,18 @@ import { Arrivals } from "./arrivals.js";
 import { copyOf } from "./bytes.js";
 import { abortError, incomingError, outgoingError, rejected, sessionClosed, transactionOver, streamCancelled } from "./errors.js";
 import { readStreamOptions, readWaitOptions, streamName } from "./options.js";
+import { printable } from "./printing.js";
 import { CAMPReadable, checkRange } from "./readable.js";
 import { Transfer, openOrder, openSource } from "./sources.js";
+import { callOf, refused } from "./unheard.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 
 /** Outcome of transactions that went well, either way, as the native side numbers them. */
 const DONE = 0;
+
+/** Outcome of an outgoing one whose source could not be read or kept. */
+const SOURCE_FAILED = 3;
 
 /**
  * What the native side does for transactions, bound to one server; a session is named by its slot.
@@ -40,6 +45,14 @@ export class CAMPTransaction extends EventEmitter {
   /** Called once no transaction is under way. @type {(() => void)[]} */
   #onIdle = [];
   #wire;
+
+  static {
+    printable(CAMPTransaction, "CAMPTransaction", (transaction) => ({
+      sid: transaction.#session.sid,
+      outgoing: transaction.#transfers.size,
+      incoming: transaction.#incoming.size,
+    }));
+  }
 
   /** @param {Session} session */
   constructor(session) {
@@ -73,7 +86,7 @@ export class CAMPTransaction extends EventEmitter {
       settings = readStreamOptions(options);
       input = openSource(source, settings.pull);
     } catch (error) {
-      return rejected(error);
+      return refused(error, callOf("Stream", this.#session));
     }
     const { signal } = settings;
     if (this.#session._closed || signal?.aborted) {
@@ -91,7 +104,7 @@ export class CAMPTransaction extends EventEmitter {
       end: () => this.#order((native, slot) => native.txEnd(slot, key)),
       abort: () => this.#order((native, slot) => native.txAbort(slot, key)),
       over: () => this.#forget(this.#transfers, key),
-    }, settings);
+    }, settings, callOf("Stream", this.#session));
     this.#transfers.set(key, transfer);
     return transfer.promise;
   }
@@ -108,7 +121,7 @@ export class CAMPTransaction extends EventEmitter {
       if (signal?.aborted) return rejected(abortError(signal));
       return this.#arrivals.wait(wanted, timeoutMs, signal);
     } catch (error) {
-      return rejected(error);
+      return refused(error, callOf("WaitForStream", this.#session));
     }
   }
 
@@ -125,7 +138,7 @@ export class CAMPTransaction extends EventEmitter {
       if (this.#incoming.get(readable._key) !== readable) return rejected(transactionOver(readable.txId));
       return readable._fetch(first, past);
     } catch (error) {
-      return rejected(error);
+      return refused(error, callOf("StreamRequestRange", this.#session));
     }
   }
 
@@ -231,7 +244,7 @@ export class CAMPTransaction extends EventEmitter {
   _settled(key, outcome, text) {
     const { sid, _server } = this.#session;
     const error = outcome === DONE ? undefined : outgoingError(outcome, sid, _server._settings.ackTimeoutMs, text);
-    this.#transfers.get(key)?.settle(error);
+    this.#transfers.get(key)?.settle(error, outcome === SOURCE_FAILED);
   }
 
   /**

@@ -1,11 +1,26 @@
 // Asks the application whether a client may connect.
 import { debugSection } from "./options.js";
+import { printable } from "./printing.js";
 import { peek, report } from "./report.js";
+import { warn } from "./warnings.js";
 
 /** @typedef {import("../index.js").ITokenValidator} ITokenValidator */
 /** @typedef {import("./scope.js").Scope} Scope */
 
 const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+
+/** What is made of a token, as the native side numbers it. */
+const REFUSED = 0;
+const ACCEPTED = 1;
+const FAILED = 2;
+
+/**
+ * Who is told.
+ *
+ * @typedef {object} Receiver
+ * @property {(id: number, verdict: number) => void} answer
+ * @property {(error: unknown, request: UpgradeRequest) => boolean} failed false: nobody has taken it
+ */
 
 /** Where the token's length is, see `validate` in `src/node/record.rs`. */
 const TOKEN_AT = 4 + 8;
@@ -13,20 +28,22 @@ const TOKEN_AT = 4 + 8;
 /** The requests of one server that are being validated. */
 export class Validations {
   #validator;
-  #answer;
+  #receiver;
   #origin;
   #debug = debugSection("CAMP_SERVER");
   /** @type {Map<number, UpgradeRequest>} */
   #pending = new Map();
+  /** Whether an answer that is no boolean was warned of. */
+  #warned = false;
 
   /**
    * @param {ITokenValidator} validator
-   * @param {(id: number, accepted: boolean) => void} answer
+   * @param {Receiver} receiver
    * @param {import("./scope.js").Origin} origin whose context each of them begins with
    */
-  constructor(validator, answer, origin) {
+  constructor(validator, receiver, origin) {
     this.#validator = validator;
-    this.#answer = answer;
+    this.#receiver = receiver;
     this.#origin = origin;
   }
 
@@ -44,32 +61,49 @@ export class Validations {
     let settled;
     try {
       verdict = request._scope.run(this.#validator.validate, this.#validator, request._token(), request);
-      if (typeof (/** @type {any} */ (verdict)?.then) !== "function") return this.#answer(id, Boolean(verdict));
+      if (typeof (/** @type {any} */ (verdict)?.then) !== "function") return this.#receiver.answer(id, this.#read(verdict));
       settled = new Promise((resolve) => resolve(verdict));
     } catch (error) {
-      this.#failed(error);
-      return this.#answer(id, false);
+      this.#receiver.answer(id, FAILED);
+      return this.#failed(error, request);
     }
     this.#pending.set(id, request);
     settled.then(
-      (accepted) => this.#settle(id, Boolean(accepted)),
+      (accepted) => this.#settle(id, this.#read(accepted)),
       (error) => {
-        this.#failed(error);
-        this.#settle(id, false);
+        const isWanted = this.#settle(id, FAILED);
+        // One that has heeded the signal of a client that has given up has done what it should.
+        if (isWanted || !isAbort(error, request)) this.#failed(error, request);
       },
     );
   }
 
   /**
-   * Tells where a validator failed. Not with which message: that may quote the token.
+   * What a validator has answered. Not the answer itself is quoted: it may be what the token stands for.
+   *
+   * @param {unknown} answer
+   */
+  #read(answer) {
+    if (typeof answer !== "boolean" && (answer || answer === undefined) && !this.#warned) {
+      this.#warned = true;
+      const what = `validate has given ${answer === undefined ? "undefined" : `a value of the type ${typeof answer}`}`;
+      warn("CAMP_VALIDATOR_RESULT", `${what}, which counts as ${Boolean(answer)}: give true to let a client in, false to refuse it.`);
+    }
+    return answer ? ACCEPTED : REFUSED;
+  }
+
+  /**
+   * Tells where a validator failed. What is printed does not have the message: that may quote the token.
    *
    * @param {unknown} error
+   * @param {UpgradeRequest} request
    */
-  #failed(error) {
-    if (!this.#debug) return;
+  #failed(error, request) {
+    const isHeard = this.#receiver.failed(error, request);
+    if (isHeard && !this.#debug) return;
     const where = /(?:\n {4}at .*)+$/.exec(text(peek(error, "stack")))?.[0] ?? "";
     const kind = text(peek(error, "code")) || text(peek(error, "name")) || typeof error;
-    report(`CAMP_SERVER validate failed with ${kind}${where}`);
+    report(`${this.#debug ? "CAMP_SERVER" : "camp-server:"} validate failed with ${kind}${where}`);
   }
 
   /**
@@ -84,12 +118,26 @@ export class Validations {
   }
 
   /**
+   * False: nobody waits for the answer any more.
+   *
    * @param {number} id
-   * @param {boolean} accepted
+   * @param {number} verdict
    */
-  #settle(id, accepted) {
-    if (this.#pending.delete(id)) this.#answer(id, accepted);
+  #settle(id, verdict) {
+    if (!this.#pending.delete(id)) return false;
+    this.#receiver.answer(id, verdict);
+    return true;
   }
+}
+
+/**
+ * Whether a validator was given up, and has failed for that alone.
+ *
+ * @param {unknown} error
+ * @param {UpgradeRequest} request
+ */
+function isAbort(error, request) {
+  return peek(error, "name") === "AbortError" || (error !== undefined && error === request._reason);
 }
 
 /** @param {unknown} value */
@@ -146,6 +194,11 @@ class UpgradeRequest {
     return this.#text(TOKEN_AT);
   }
 
+  /** @internal What the signal was aborted with. */
+  get _reason() {
+    return this.#abort?.signal.reason;
+  }
+
   /** @internal */
   _abort() {
     this.#aborted = true;
@@ -188,3 +241,10 @@ class UpgradeRequest {
     return at + 4 + new DataView(buffer, byteOffset).getUint32(at, LITTLE_ENDIAN);
   }
 }
+
+// The token may be in the query, in a field, and in what a proxy makes of either.
+printable(UpgradeRequest, "CAMPUpgradeRequest", (request) => ({
+  sid: request.sid,
+  path: request.url.replace(/\?[^]*$/, ""),
+  remoteAddress: request.remoteAddress,
+}));

@@ -9,7 +9,7 @@ import { ReadableStream } from "node:stream/web";
 import {
     BackpressureOpts, BackpressureProfile, CAMP, CAMPError, CAMPErrorCode, CAMPReadable, CAMPServerWebsocketSession,
     CAMPTransaction, CAMPTransactionEvents, CAMPWebsocketServer, CAMP_FLOW_BEHAVIOUR, StreamOptions, StreamSource,
-    CAMPWebsocketServerEvents, DropPolicy, DroppedFrame, ICAMPServerWebsocketSessionEvents, ICAMPWebsocketServerOptions,
+    CAMPUpgradeRequest, CAMPWebsocketServerEvents, DropPolicy, DroppedFrame, ICAMPServerWebsocketSessionEvents, ICAMPWebsocketServerOptions,
     ITokenValidator, SSLOptions, camp,
 } from "camp-server";
 
@@ -60,6 +60,8 @@ CAMP(validator, { backpressure: { highWaterMark: undefined, maxQueueCount: Infin
 CAMP(validator, { port: "8080" });
 // @ts-expect-error unknown option
 CAMP(validator, { prot: 8080 });
+// @ts-expect-error unknown field of backpressure
+CAMP(validator, { backpressure: { highWatermark: 1 } });
 // @ts-expect-error unknown profile
 CAMP(validator, { backpressure: "fastest" });
 // @ts-expect-error unknown policy
@@ -75,7 +77,7 @@ export const emitter: EventEmitter = server;
 same<ReturnType<typeof server.address>, AddressInfo | null>();
 same<ReturnType<typeof server.Destroy>, Promise<void>>();
 same<ReturnType<(typeof server)[typeof Symbol.asyncDispose]>, Promise<void>>();
-same<keyof CAMPWebsocketServerEvents, "session" | "listening" | "error" | "listener-error" | "extension-error">();
+same<keyof CAMPWebsocketServerEvents, "session" | "listening" | "error" | "listener-error" | "extension-error" | "validator-error">();
 await once(server, "listening");
 server.once("listening", () => {}).off("listening", () => {}).removeAllListeners("session");
 server.on("session", async (session) => same<typeof session, CAMPServerWebsocketSession>());
@@ -84,6 +86,10 @@ server.on("listener-error", (error, event, session) => {
     same<typeof error, unknown>();
     same<typeof event, string>();
     same<typeof session, CAMPServerWebsocketSession | undefined>();
+});
+server.on("validator-error", (error, request) => {
+    same<typeof error, unknown>();
+    same<typeof request, CAMPUpgradeRequest>();
 });
 // @ts-expect-error a server has no such event
 server.on("sessions", () => {});
@@ -105,6 +111,8 @@ void server.ConnectPeer("ws://localhost:8080");
 void server.ConnectPeer("ws://localhost:8080", "token", { timeoutMs: "5" });
 server.ConnectPeer("ws://localhost:8080", "token").catch((error: CAMPError) => {
     same<typeof error.status, number | undefined>();
+    same<typeof error.streamName, string | undefined>();
+    same<typeof error.timeoutMs, number | undefined>();
     error.code === "ERR_CAMP_REFUSED" || error.code === "ERR_CAMP_CONNECT_FAILED";
 });
 

@@ -52,4 +52,4 @@ pub use sessions::Slot;
 pub use sources::{Source, TxOrder};
 pub use tls::{TlsConfig, TlsError, TlsIdentity, TlsOptions};
 pub use trace::Trace;
-pub use upgrade::{UpgradeId, UpgradeRequest};
+pub use upgrade::{UpgradeId, UpgradeRequest, Validation};

@@ -11,6 +11,8 @@ pub(super) enum Refusal {
     InvalidSid,
     SessionExists,
     InvalidToken,
+    /// `validate` has failed.
+    ValidatorFailed,
     /// `validate` did not settle within the handshake timeout.
     ValidationTimeout,
     /// Not well-formed HTTP or WebSocket.
@@ -38,7 +40,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// The reason in words.
+    /// The reason in words, for the log and for who watches over the server.
     pub(super) fn reason(&self) -> &str {
         match self {
             Refusal::NoToken => "No auth data supplied.",
@@ -47,6 +49,7 @@ impl Refusal {
             Refusal::InvalidSid => "Invalid SID supplied.",
             Refusal::SessionExists => "The session already exists.",
             Refusal::InvalidToken => "Invalid bearer token in authorization query.",
+            Refusal::ValidatorFailed => "The validator has failed.",
             Refusal::ValidationTimeout => "The bearer token was not validated in time.",
             Refusal::BadRequest(what) => what,
             Refusal::HeadTooLarge => "The request head is too large.",
@@ -62,6 +65,14 @@ impl Refusal {
         }
     }
 
+    /// The reason that the client is told: what went wrong within the server is none of its business.
+    fn told(&self) -> &str {
+        match self {
+            Refusal::ValidatorFailed => Refusal::InvalidToken.reason(),
+            other => other.reason(),
+        }
+    }
+
     fn status(&self) -> &'static str {
         match self {
             Refusal::NoToken
@@ -70,6 +81,7 @@ impl Refusal {
             | Refusal::InvalidSid
             | Refusal::SessionExists
             | Refusal::InvalidToken
+            | Refusal::ValidatorFailed
             | Refusal::ValidationTimeout => "401 Unauthorized",
             Refusal::BadRequest(_) | Refusal::Left | Refusal::TooMuchEarly => "400 Bad Request",
             Refusal::HeadTooLarge => "431 Request Header Fields Too Large",
@@ -97,7 +109,7 @@ impl Refusal {
     /// The whole response, to a HEAD without its body. Published clients show the body to a person.
     pub(super) fn response(&self, remote: SocketAddr, bodiless: bool) -> Vec<u8> {
         let status = self.status();
-        let reason = escape(self.reason());
+        let reason = escape(self.told());
         let body = format!(
             "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body>\n\
              <h1>{status}</h1>\n<p>Upgrade request for {remote} was refused. {reason}</p>\n</body></html>\n"

@@ -27,7 +27,7 @@ use super::sessions::{Mailbox, Order, Sessions, Slot};
 use super::sources::TxOrder;
 use super::tls::TlsConfig;
 use super::trace::Trace;
-use super::upgrade::{self, UpgradeId, UpgradeRequest, canonical};
+use super::upgrade::{self, UpgradeId, UpgradeRequest, Validation, canonical};
 use crate::session::{Command, Config, TxKey};
 
 /// How long to wait before accepting again when the system is out of sockets or memory.
@@ -84,7 +84,7 @@ pub struct Server {
     pub(super) busy: BusyPoll,
     pub(super) answers: Answers,
     pub(super) commits: Commits,
-    validations: RefCell<HashMap<UpgradeId, oneshot::Sender<bool>>>,
+    validations: RefCell<HashMap<UpgradeId, oneshot::Sender<Validation>>>,
     next_upgrade: Cell<UpgradeId>,
     pub(super) ledger: Rc<Ledger>,
     /// Sessions that are over but for streams still being read.
@@ -136,10 +136,10 @@ impl Server {
     }
 
     /// The application's answer to [`Application::validate`].
-    pub fn validated(&self, id: UpgradeId, accepted: bool) {
+    pub fn validated(&self, id: UpgradeId, validation: Validation) {
         if let Some(waiting) = self.validations.borrow_mut().remove(&id) {
             // The client may have gone meanwhile.
-            let _ = waiting.send(accepted);
+            let _ = waiting.send(validation);
         }
     }
 
@@ -284,7 +284,7 @@ impl Server {
     }
 
     /// Asks the application about a token. The receiver fails when nobody will answer.
-    pub(super) fn ask(&self, request: &UpgradeRequest) -> (UpgradeId, oneshot::Receiver<bool>) {
+    pub(super) fn ask(&self, request: &UpgradeRequest) -> (UpgradeId, oneshot::Receiver<Validation>) {
         let id = self.next_upgrade.get();
         self.next_upgrade.set(id.wrapping_add(1));
         let (answer, receiver) = oneshot::channel();

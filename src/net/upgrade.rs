@@ -30,6 +30,17 @@ use crate::session::Role;
 /// Names one upgrade request that is being validated.
 pub type UpgradeId = u32;
 
+/// What the application makes of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// The client is let in.
+    Accepted,
+    /// It is not.
+    Refused,
+    /// Nor is it, because the application could not tell. The client is answered as if it were refused.
+    Failed,
+}
+
 /// What the application may know of a client before it lets it in.
 pub struct UpgradeRequest {
     /// The bearer token.
@@ -250,8 +261,9 @@ async fn validate(
         refusal = left(transport, buffer) => Err(refusal),
         () = server.refuses() => Err(Refusal::ShuttingDown),
         answer = timeout_at(deadline, answer) => match answer {
-            Ok(Ok(true)) => Ok(()),
-            Ok(_) => Err(Refusal::InvalidToken),
+            Ok(Ok(Validation::Accepted)) => Ok(()),
+            Ok(Ok(Validation::Failed)) => Err(Refusal::ValidatorFailed),
+            Ok(Ok(Validation::Refused) | Err(_)) => Err(Refusal::InvalidToken),
             Err(_) => Err(Refusal::ValidationTimeout),
         },
     }

@@ -17,7 +17,7 @@ use super::peer;
 use super::server::lock;
 use super::text_orders::TextOrders;
 use super::transaction;
-use crate::net::{ORDER_HEADER as HEADER, OrderLayout, Sends, Server, Slot, Target};
+use crate::net::{ORDER_HEADER as HEADER, OrderLayout, Sends, Server, Slot, Target, Validation};
 use crate::session::{Command, DataKind};
 
 /// Room that a batch starts with.
@@ -370,7 +370,7 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
             server.command(slot, Command::Destroy { code, reason: lossy(reason) });
         }
         RELEASE => server.release(slot),
-        VALIDATED => server.validated(slot, payload.first() == Some(&1)),
+        VALIDATED => server.validated(slot, validation(&payload)),
         SHUTDOWN => server.close(),
         VERDICT => server.verdict(slot),
         STOP_ACCEPTING => server.stop_accepting(),
@@ -382,6 +382,15 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
         }
         kind if kind >= TRANSACTIONS => transaction::carry_out(server, slot, kind, payload),
         _ => http::carry_out(server, slot, kind, payload),
+    }
+}
+
+/// As `NativeServer::validated` numbers them.
+fn validation(payload: &[u8]) -> Validation {
+    match payload.first() {
+        Some(1) => Validation::Accepted,
+        Some(2) => Validation::Failed,
+        _ => Validation::Refused,
     }
 }
 

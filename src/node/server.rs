@@ -106,10 +106,10 @@ impl NativeServer {
         self.ends.orders.put(slot, OrderKind::Release, &[]);
     }
 
-    /// Answers an upgrade.
+    /// Answers an upgrade: 0 refuses it, 1 lets the client in, 2 refuses it because the validator has failed.
     #[napi]
-    pub fn validated(&self, upgrade: u32, accepted: bool) {
-        self.ends.orders.put(upgrade, OrderKind::Validated, &[u8::from(accepted)]);
+    pub fn validated(&self, upgrade: u32, validation: u8) {
+        self.ends.orders.put(upgrade, OrderKind::Validated, &[validation]);
     }
 
     /// From now on messages of these kinds are held for their hooks: a bit for each kind, and from
