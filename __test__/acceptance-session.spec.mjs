@@ -36,7 +36,7 @@ test("message-error (data: string): emitted when the session receives an error m
 
 // Statistic events: emitted periodically
 
-const TICK = { options: { keepAliveIntervalMs: 80 } };
+const TICK = { options: { keepAliveIntervalMs: 600 } };
 
 test("stat-rtt (data: number): EWMA average in milliseconds between message-ACK round trips", async (t) => {
   const { session } = await openPair(t, TICK);
@@ -55,7 +55,7 @@ test("stat-bytes-rx (data: number): total bytes received from the client session
 });
 
 test("stat-bytes-tx (data: number): total bytes sent to the client session", async (t) => {
-  const { session, peer } = await openPair(t, { options: { keepAliveIntervalMs: 300 } });
+  const { session, peer } = await openPair(t, { options: { keepAliveIntervalMs: 1500 } });
   await session.base.SendUTF8("counted");
   const received = peer.bytesReceived;
   const [sent] = await once(session, "stat-bytes-tx");
@@ -63,7 +63,7 @@ test("stat-bytes-tx (data: number): total bytes sent to the client session", asy
 });
 
 test("stat-ack-timeout (data: number): count of messages that timed out waiting for an ACK", async (t) => {
-  const { session, peer } = await openPair(t, { options: { keepAliveIntervalMs: 500, ackTimeoutMs: 20 }, peer: { autoAck: false } });
+  const { session, peer } = await openPair(t, { options: { keepAliveIntervalMs: 1500, ackTimeoutMs: 20 }, peer: { autoAck: false } });
   peer.sendAck(0);
   const sent = [session.base.SendUTF8("lost"), session.base.SendUTF8("lost too")];
   const [count] = await once(session, "stat-ack-timeout");

@@ -33,9 +33,9 @@ test("server.sessions has the live sessions, in order", async (t) => {
 
 test("a session's figures count what went over the wire", async (t) => {
   const running = await startServer(t);
-  const started = once(running.server, "session").then(([session]) => session.stats());
+  const quiet = await openSession(running, { autoAck: false });
+  assert.equal(quiet.session.stats().rttMs, -1, "nothing is acknowledged");
   const { session, peer } = await openSession(running);
-  assert.equal((await started).rttMs, -1);
   await session.base.SendUTF8("four");
   await peer.acked(peer.sendText("text"));
   await peer.acked(peer.sendBinary([1, 2]));

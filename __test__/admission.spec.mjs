@@ -88,7 +88,7 @@ for (const [how, validate] of [
 test("a client that is refused, whatever for, leaves its place", async (t) => {
   const running = await startServer(t, { maxConnections: 1 });
   const asked = deferred();
-  const held = await startServer(t, { maxConnections: 1, handshakeTimeoutMs: 200 }, { validate: (token) => token === "T" || (asked.resolve(), new Promise(() => {})) });
+  const held = await startServer(t, { maxConnections: 1, handshakeTimeoutMs: 1000 }, { validate: (token) => token === "T" || (asked.resolve(), new Promise(() => {})) });
   for (let i = 0; i < 3; i++) {
     assert.equal((await refusal({ port: running.port, token: "wrong" })).status, 401);
     assert.equal((await refusal({ port: held.port, token: "never answered" })).status, 401);

@@ -173,9 +173,11 @@ test("handshakeTimeoutMs is the default of timeoutMs", async (t) => {
 });
 
 test("heartbeats begin with the upgrade: silence ends it, a pong does not", async (t) => {
-  const { server } = await startServer(t, { keepAliveIntervalMs: 50 });
+  // Before ConnectPeer gives a session to a server that has not spoken.
+  const hasty = await startServer(t, { keepAliveIntervalMs: 50 });
   const silent = await otherServer(t, letIn);
-  assertFailed(server, await connect(server, silent.url), "ERR_CAMP_HANDSHAKE_FAILED", /not responding to ping/, "silent");
+  assertFailed(hasty.server, await connect(hasty.server, silent.url), "ERR_CAMP_HANDSHAKE_FAILED", /not responding to ping/, "silent");
+  const { server } = await startServer(t, { keepAliveIntervalMs: 500 });
   const slow = await otherServer(t, async (socket) => {
     const end = await letIn(socket);
     for (let i = 0; i < 4; i++) {

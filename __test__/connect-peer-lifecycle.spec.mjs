@@ -123,7 +123,7 @@ test("the other server's end is the session's end", async (t) => {
 });
 
 test("a server that falls silent is given up after a ping, one that answers is not", async (t) => {
-  const { server } = await startServer(t, { keepAliveIntervalMs: 150 });
+  const { server } = await startServer(t, { keepAliveIntervalMs: 1000 });
   const other = await frameServer(t);
   const silent = await openPeer(server, other);
   const lively = await openPeer(server, other);

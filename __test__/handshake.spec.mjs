@@ -174,7 +174,7 @@ test("validate may answer at once and is called as a method", async (t) => {
 
 test("a validate that never answers does not hold the connection beyond handshakeTimeoutMs", async (t) => {
   let calls = 0;
-  const { port } = await startServer(t, { handshakeTimeoutMs: 300 }, {
+  const { port } = await startServer(t, { handshakeTimeoutMs: 20000 }, {
     validate: () => (++calls === 1 ? new Promise(() => {}) : true),
   });
   const response = await rawUpgrade({ port, target: target({ sid: 5n }), timeoutMs: 10_000 });
@@ -186,7 +186,7 @@ test("a validate that never answers does not hold the connection beyond handshak
 
 test("a validate that answers after the timeout makes no session", async (t) => {
   const answer = deferred();
-  const { server, port } = await startServer(t, { handshakeTimeoutMs: 200 }, {
+  const { server, port } = await startServer(t, { handshakeTimeoutMs: 2000 }, {
     validate: (token) => (token === "slow" ? answer.promise : true),
   });
   const sids = [];

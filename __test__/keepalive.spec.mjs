@@ -13,9 +13,9 @@ const pongs = (peer) => peer.of("PING_PONG").filter(({ payload }) => payload ===
 
 test("a ping goes out at each interval, and its pong is not answered", async (t) => {
   const start = performance.now();
-  const { peer } = await openPair(t, { options: { keepAliveIntervalMs: 300 } });
+  const { peer } = await openPair(t, { options: { keepAliveIntervalMs: 700 } });
   await peer.until(() => pings(peer) >= 4, 10_000);
-  assert.ok(performance.now() - start >= 3 * 300, "pings faster than the interval");
+  assert.ok(performance.now() - start >= 3 * 700, "pings faster than the interval");
   assert.equal(pongs(peer), 0);
   assert.equal(peer.of("ERROR").length, 0);
   assert.ok(peer.isOpen);
@@ -39,7 +39,7 @@ test("a pong that nobody asked for is taken silently", async (t) => {
 });
 
 test("a client that stays silent after a ping is told so with BYE and closed", async (t) => {
-  const { server, port } = await startServer(t, { keepAliveIntervalMs: 200 });
+  const { server, port } = await startServer(t, { keepAliveIntervalMs: 700 });
   let events;
   const { session, peer } = await openSession({ server, port }, { autoPong: false }, (opened) => (events = record(opened)));
   const closed = once(session, "closed", 10_000);
@@ -71,7 +71,7 @@ test("any frame counts as a sign of life", async (t) => {
 });
 
 test("statistics come with every tick, and are plausible", async (t) => {
-  const { server, port } = await startServer(t, { keepAliveIntervalMs: 300 });
+  const { server, port } = await startServer(t, { keepAliveIntervalMs: 1000 });
   echo(server);
   const events = [];
   const { session, peer } = await openSession({ server, port }, {}, (opened) => {
@@ -97,7 +97,7 @@ test("statistics come with every tick, and are plausible", async (t) => {
 });
 
 test("the round-trip time is -1 before the first ACK and reflects a slow client after", async (t) => {
-  const { server, port } = await startServer(t, { keepAliveIntervalMs: 300 });
+  const { server, port } = await startServer(t, { keepAliveIntervalMs: 1000 });
   const rtts = [];
   const { session, peer } = await openSession({ server, port }, { autoAck: false }, (opened) => {
     opened.on("stat-rtt", (value) => rtts.push(value));
@@ -116,7 +116,7 @@ test("the round-trip time is -1 before the first ACK and reflects a slow client 
 });
 
 test("a tick's statistics come before its ping", async (t) => {
-  const { server, port } = await startServer(t, { keepAliveIntervalMs: 300 });
+  const { server, port } = await startServer(t, { keepAliveIntervalMs: 1000 });
   const ticks = [];
   const { peer } = await openSession({ server, port }, {}, (session) => session.on("stat-bytes-tx", (value) => ticks.push(value)));
   await peer.until(() => pings(peer) >= 3, 10_000);
@@ -126,7 +126,7 @@ test("a tick's statistics come before its ping", async (t) => {
 });
 
 test("an ACK that never comes rejects the send with ERR_CAMP_ACK_TIMEOUT, and the session lives", async (t) => {
-  const { server, port } = await startServer(t, { ackTimeoutMs: 300, keepAliveIntervalMs: 400 });
+  const { server, port } = await startServer(t, { ackTimeoutMs: 1500, keepAliveIntervalMs: 1000 });
   echo(server);
   let timeouts = 0;
   const { session, peer } = await openSession({ server, port }, {}, (opened) => opened.on("stat-ack-timeout", (n) => (timeouts += n)));
@@ -134,13 +134,13 @@ test("an ACK that never comes rejects the send with ERR_CAMP_ACK_TIMEOUT, and th
   const start = performance.now();
   const sends = [session.base.SendUTF8("a"), session.base.SendBinary(Buffer.of(1)), session.base.SendError("b")];
   for (const send of sends) assert.equal((await rejection(send, 10_000)).code, "ERR_CAMP_ACK_TIMEOUT");
-  assert.ok(performance.now() - start >= 290, "rejected before the timeout");
+  assert.ok(performance.now() - start >= 1450, "rejected before the timeout");
   await eventually(() => timeouts === 3, 10_000, "stat-ack-timeout counts three");
   for (const frame of peer.frames.filter(({ ack, type }) => ack > 0 && type !== "ACK")) peer.sendAck(frame.ack);
   await peer.roundTrip();
   peer.autoAck = true;
   await session.base.SendUTF8("acknowledged again");
-  await delay(900);
+  await delay(2500);
   assert.equal(timeouts, 3, "counted since the last one, not in total");
 });
 

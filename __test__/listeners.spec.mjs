@@ -42,7 +42,7 @@ test("a listener whose promise rejects is reported the same way", async (t) => {
 });
 
 test("the promise of a send that a listener returns is reported if it is rejected, whichever way it is returned", async (t) => {
-  const running = await startServer(t, { ackTimeoutMs: 200, keepAliveIntervalMs: 300 });
+  const running = await startServer(t, { ackTimeoutMs: 200, keepAliveIntervalMs: 2000 });
   const { session, peer } = await openSession(running, { autoAck: false });
   const earlier = session.base.SendUTF8("earlier");
   session.on("message-utf8", (text) => session.base.SendUTF8(text));
@@ -101,7 +101,7 @@ test("whoever replaces a session's emit sees every event", async (t) => {
 });
 
 test("every event's listeners are guarded: session, connected, messages, statistics, closed", async (t) => {
-  const running = await startServer(t, { keepAliveIntervalMs: 300 });
+  const running = await startServer(t, { keepAliveIntervalMs: 1000 });
   const names = ["connected", "message-utf8", "message-binary", "message-error", "stat-rtt", "closed"];
   running.server.once("session", (session) => {
     for (const name of names) session.once(name, () => {

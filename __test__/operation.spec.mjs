@@ -202,7 +202,7 @@ test("requests that are refused do not use up maxConnections", async (t) => {
 });
 
 test("a listener of listening or of a stat event that throws is reported as listener-error", async (t) => {
-  const server = CAMP(validator, { port: 0, keepAliveIntervalMs: 40 });
+  const server = CAMP(validator, { port: 0, keepAliveIntervalMs: 500 });
   t.after(() => server.Destroy());
   const told = [];
   server.on("listener-error", (error, event, session) => told.push([error.message, event, session]));

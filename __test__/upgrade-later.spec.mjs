@@ -291,12 +291,12 @@ test("the application's socket is closed, without an error, when CAMP takes its 
 
 test("timeouts of http_server do not concern the session that its connection has become", async (t) => {
   const running = await startPages(t);
-  Object.assign(running.server.http_server, { keepAliveTimeout: 50, timeout: 50 });
+  Object.assign(running.server.http_server, { keepAliveTimeout: 1000, timeout: 1000 });
   const socket = await usedConnection(running);
   const answer = await upgradeOn(socket, { port: running.port, target: target({ sid: 5n }) });
   assert.equal(answer.status, 101);
   const peer = new RawPeer(answer, { sid: 5n });
-  await new Promise((resolve) => void setTimeout(resolve, 300));
+  await new Promise((resolve) => void setTimeout(resolve, 2500));
   peer.write({ opcode: 9, payload: Buffer.from("alive") });
   assert.equal((await peer.next((message) => message.opcode === 10)).payload.toString(), "alive");
 });

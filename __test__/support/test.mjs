@@ -2,7 +2,7 @@
 import { after, test as nodeTest } from "node:test";
 
 const LIMIT_MS = 120_000;
-const GRACE_MS = 30_000;
+const GRACE_MS = 60_000;
 
 export function test(name, options, body) {
   if (typeof options === "function") return nodeTest(name, { timeout: LIMIT_MS }, options);

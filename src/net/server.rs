@@ -101,6 +101,8 @@ pub struct Server {
     refusing: Cell<bool>,
     /// Notified when `refusing` becomes true.
     refuse: Notify,
+    /// The port is held: it must be free before the stop is reported.
+    listening: Cell<bool>,
 }
 
 impl Server {
@@ -128,6 +130,7 @@ impl Server {
             stopped: Cell::new(false),
             refusing: Cell::new(false),
             refuse: Notify::new(),
+            listening: Cell::new(false),
         });
         if let Some(options) = server.config.listen {
             tokio::task::spawn_local(server.clone().listen(options));
@@ -305,7 +308,7 @@ impl Server {
     /// Reports the stop once the server no longer accepts and nothing is left.
     pub(super) fn stop_if_idle(&self) {
         let sessions = self.sessions.live() + self.lingering.get();
-        let idle = sessions == 0 && self.handshakes.get() == 0 && self.http.live() == 0;
+        let idle = sessions == 0 && !self.listening.get() && self.handshakes.get() == 0 && self.http.live() == 0;
         if self.is_refusing() && idle && !self.stopped.replace(true) {
             self.app.stopped();
             self.app.commit();
@@ -324,7 +327,10 @@ impl Server {
                 trace.server(format_args!("listening on {address}"));
                 self.app.listening(address);
                 self.app.commit();
+                self.listening.set(true);
                 self.accept(listener).await;
+                self.listening.set(false);
+                self.stop_if_idle();
             }
             Err(error) => {
                 trace.server(format_args!("cannot listen on port {}: {}", self.config.port, IoText(&error)));
