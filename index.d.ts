@@ -287,7 +287,7 @@ export interface CAMPWebsocketServerEvents {
      * `session` is the session concerned, if any.
      *
      * Also a call that has failed by a mistake of the program's, of which nobody has asked for the outcome (with `await`,
-     * `then`, `catch`) by the next turn of the event loop. `event` is its name: `"SendUTF8"`, `"SendBinary"`, `"SendError"`, `"Stream"`,
+     * `then`, `catch`) by the turn of the event loop after it has failed. `event` is its name: `"SendUTF8"`, `"SendBinary"`, `"SendError"`, `"Stream"`,
      * `"WaitForStream"`, `"StreamRequestRange"` or `"ConnectPeer"`. Mistakes are arguments that are refused, payloads that are
      * too large, and sources of `Stream` that fail. What fails because a peer has left, is slow or has cancelled, or
      * because the program's own signal said so, is not reported.
