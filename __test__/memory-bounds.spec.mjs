@@ -1,8 +1,8 @@
 // What a client can make the server keep: it is stopped, or refused, and its neighbour is answered meanwhile.
 import assert from "node:assert/strict";
 import { encode } from "./support/frames.mjs";
-import { RawPeer, rawSocket } from "./support/peer.mjs";
-import { echo, openSession, startServer } from "./support/server.mjs";
+import { RawPeer, freshSid, rawSocket, wsFrame } from "./support/peer.mjs";
+import { echo, openSession, sessionFor, startServer } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
 import { eventually, within } from "./support/wait.mjs";
 
@@ -15,19 +15,22 @@ async function startEcho(t, options) {
   return { ...running, neighbour };
 }
 
-/** Sends until nobody has taken anything between two answers to the neighbour, or all is sent. */
-async function flood({ peer }, neighbour, data, most) {
-  let sent = 0;
-  for (let stopped = 0; sent < most && stopped < 20;) {
-    const before = peer.ws.bufferedAmount;
-    if (before < 4 * MIB) {
-      for (let i = 0; i < MIB; i += data.length, sent += data.length) peer.sendRaw(data);
-      stopped = 0;
+/** Writes until the server reads nothing while it gives many answers to the neighbour, or all is written. */
+async function flood(socket, session, neighbour, frame, most) {
+  const block = Buffer.concat(Array(Math.ceil(MIB / frame.length)).fill(frame));
+  let written = 0;
+  let read = 0;
+  for (let stopped = 0; written < most && stopped < 200;) {
+    if (socket.writableLength === 0) {
+      socket.write(block);
+      written += block.length;
     }
-    await neighbour.peer.echo(`at ${sent}`);
-    if (peer.ws.bufferedAmount >= 4 * MIB && peer.ws.bufferedAmount === before) stopped++;
+    await neighbour.peer.echo(`at ${written}`, 20_000);
+    const { bytesReceived } = session.stats();
+    stopped = socket.writableLength > 0 && bytesReceived === read ? stopped + 1 : 0;
+    read = bytesReceived;
   }
-  return sent;
+  return written;
 }
 
 const FLOODS = {
@@ -38,15 +41,16 @@ const FLOODS = {
 for (const [what, { frame }] of Object.entries(FLOODS)) {
   test(`a client that sends ${what} is no longer read, others are`, { timeout: 60_000 }, async (t) => {
     const running = await startEcho(t, { backpressure: { highWaterMark: 65_536, lowWaterMark: 16_384, maxQueueCount: 10 } });
-    const flooding = await openSession(running);
-    flooding.peer.pauseReading();
-    const MOST = 64 * MIB;
-    const sent = await flood(flooding, running.neighbour, frame(flooding.peer.sid), MOST);
+    const sid = freshSid();
+    const [session, { socket }] = await Promise.all([sessionFor(running.server, sid), RawPeer.connect({ port: running.port, sid })]);
+    socket.pause();
+    const MOST = 128 * MIB;
+    const sent = await flood(socket, session, running.neighbour, wsFrame({ payload: frame(sid) }), MOST);
     assert.ok(sent < MOST, "all of it was read");
-    const { bytesReceived, bytesInFlight } = flooding.session.stats();
+    const { bytesReceived, bytesInFlight } = session.stats();
     assert.ok(bytesReceived < sent, `${bytesReceived} of ${sent} bytes were read`);
     assert.ok(bytesInFlight < MIB, `${bytesInFlight} bytes wait for the socket`);
-    flooding.peer.terminate();
+    socket.destroy();
     await running.neighbour.peer.echo("afterwards");
   });
 }
