@@ -125,7 +125,7 @@ export class PendingSends {
       this.#waiting--;
       resolve();
     }
-    if (this.#waiting === 0 && this.#mask >= KEPT) this.#clear();
+    this.#giveBack();
   }
 
   /**
@@ -138,7 +138,7 @@ export class PendingSends {
    */
   reject(first, count, error) {
     for (let i = 0; i < count; i++) this.#settle((first + i) >>> 0, () => Promise.reject(error));
-    if (this.#waiting === 0 && this.#mask >= KEPT) this.#clear();
+    this.#giveBack();
   }
 
   /**
@@ -216,14 +216,19 @@ export class PendingSends {
 
   /** Moves past what is settled, sets apart what was overtaken, and doubles the ring if that was not enough. */
   #makeRoom() {
-    while (this.#first !== this.#next && this.#promises[this.#first & this.#mask] === undefined) {
-      this.#first = (this.#first + 1) >>> 0;
-    }
-    const used = (this.#next - this.#first) >>> 0;
+    const used = this.#used();
     const capacity = this.#mask + 1;
     if (used <= capacity / 2) return;
     if (capacity >= LARGE && this.#waiting - (this.#stragglers?.size ?? 0) <= capacity / 8) return this.#setApart();
     this.#resize(capacity * 2);
+  }
+
+  /** How many tokens the ring spans, from the oldest that waits. */
+  #used() {
+    while (this.#first !== this.#next && this.#promises[this.#first & this.#mask] === undefined) {
+      this.#first = (this.#first + 1) >>> 0;
+    }
+    return (this.#next - this.#first) >>> 0;
   }
 
   /** Few of many are left in the ring. */
@@ -238,11 +243,28 @@ export class PendingSends {
     }
   }
 
-  /** Nothing waits: gives back what a burst has left. */
-  #clear() {
-    this.#first = this.#next;
-    this.#stragglers = undefined;
-    this.#resize(CAPACITY);
+  /** Gives back what a burst has left, also if there is always something under way. */
+  #giveBack() {
+    if (this.#mask < KEPT) return;
+    if (this.#waiting === 0) {
+      this.#first = this.#next;
+      this.#stragglers = undefined;
+      this.#resize(CAPACITY);
+    } else if (this.#mask >= LARGE && this.#waiting <= this.#mask / 16) {
+      this.#shrink();
+    }
+  }
+
+  /** Few wait in a large ring. */
+  #shrink() {
+    let used = this.#used();
+    if (used > this.#mask / 4) {
+      this.#setApart();
+      used = 0;
+    }
+    let capacity = CAPACITY;
+    while (capacity < 2 * used) capacity *= 2;
+    this.#resize(capacity);
   }
 
   /** @param {number} capacity a power of two */
@@ -252,7 +274,10 @@ export class PendingSends {
     const resolvers = new Array(capacity);
     const reports = new Array(capacity);
     for (let token = this.#first; token !== this.#next; token = (token + 1) >>> 0) {
-      promises[token & mask] = this.#promises[token & this.#mask];
+      const promise = this.#promises[token & this.#mask];
+      // What settles a promise keeps it alive.
+      if (promise === undefined) continue;
+      promises[token & mask] = promise;
       resolvers[token & mask] = this.#resolvers[token & this.#mask];
       reports[token & mask] = this.#reports[token & this.#mask];
     }
