@@ -125,7 +125,7 @@ export interface ICAMPWebsocketServerOptions {
     maxHeaderBytes?: number | undefined;
     /**
      * Payload bytes of one session that may wait for the JavaScript thread, at least 1; `Infinity`
-     * for no bound. Default 4 MiB. At the limit the session's socket is not read until listeners
+     * for no bound; each message counts 4 KiB beside its own. Default 4 MiB. At the limit the session's socket is not read until listeners
      * have caught up; nothing is lost.
      */
     maxInboundBytes?: number | undefined;

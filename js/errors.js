@@ -70,9 +70,29 @@ export function ackTimeout(ms) {
   return new CAMPError("ERR_CAMP_ACK_TIMEOUT", `No acknowledgement within ${ms} ms.`);
 }
 
-/** @param {string} policy */
+/**
+ * Without a stack: it would be the same for each, and costs more than all else that a flood of them does.
+ *
+ * @param {string} policy
+ */
 export function dropped(policy) {
-  return new CAMPError("ERR_CAMP_DROPPED", `The outgoing queue is full; ${policy} gave up this message.`);
+  return withoutStack("ERR_CAMP_DROPPED", `The outgoing queue is full; ${policy} gave up this message.`);
+}
+
+/**
+ * @param {CAMPErrorCode} code
+ * @param {string} message
+ */
+function withoutStack(code, message) {
+  const { stackTraceLimit } = Error;
+  // An application may have frozen it.
+  const set = (/** @type {number} */ limit) => Reflect.set(Error, "stackTraceLimit", limit);
+  set(0);
+  try {
+    return new CAMPError(code, message);
+  } finally {
+    set(stackTraceLimit);
+  }
 }
 
 /** @param {number} [txId] */
