@@ -10,6 +10,11 @@
 //! to newer ones, but only data frames do: control frames are neither dropped nor overtaken.
 //! Those that the peer needs in order to acknowledge, and to be kept alive, do not wait for its ACKs.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "lengths of what is in memory; what is taken off was added before, and in tests an overflow panics"
+)]
+
 mod frame;
 mod policy;
 
