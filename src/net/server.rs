@@ -304,7 +304,7 @@ impl Server {
 
     /// Reports the stop once the server no longer accepts and nothing is left.
     pub(super) fn stop_if_idle(&self) {
-        let sessions = self.sessions.live() + self.lingering.get();
+        let sessions = self.sessions.live().saturating_add(self.lingering.get());
         let idle = sessions == 0 && self.handshakes.get() == 0 && self.http.live() == 0;
         if self.is_refusing() && idle && !self.stopped.replace(true) {
             self.app.stopped();

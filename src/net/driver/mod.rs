@@ -280,7 +280,7 @@ impl Driver {
             match &event {
                 Event::Transaction(TxEvent::Chunk { data, .. }) => {
                     self.intake.add(app, data.len());
-                    self.bulk += data.len();
+                    self.bulk = self.bulk.saturating_add(data.len());
                     any = true;
                     app.event(self.slot, event);
                     continue;
@@ -293,17 +293,17 @@ impl Driver {
                         continue;
                     }
                     let name = if let TxEvent::Started { name, .. } = event { name.len() } else { 0 };
-                    self.intake.add(app, TX_RECORD + name);
+                    self.intake.add(app, TX_RECORD.saturating_add(name));
                 }
                 Event::Message(payload) | Event::Held(payload, _) => {
-                    self.figures.messages_rx += 1;
+                    self.figures.messages_rx = self.figures.messages_rx.saturating_add(1);
                     self.intake.add(app, payload.len());
                 }
                 Event::Settled { count, outcome: Outcome::TimedOut, .. } => {
-                    self.figures.ack_timeouts += u64::from(*count)
+                    self.figures.ack_timeouts = self.figures.ack_timeouts.saturating_add(u64::from(*count));
                 }
                 Event::Dropped { kind, bytes } => {
-                    self.figures.dropped += 1;
+                    self.figures.dropped = self.figures.dropped.saturating_add(1);
                     let trace = self.server.config.trace;
                     trace.backpressure(self.session.sid(), format_args!("dropped {kind:?} of {bytes} bytes"));
                 }

@@ -65,7 +65,7 @@ impl Server {
 
     /// Connections that were accepted and are there, whatever has become of them.
     fn connections(&self) -> usize {
-        self.arriving.get() + self.sessions.places.accepted() + self.http.live()
+        self.arriving.get().saturating_add(self.sessions.places.accepted()).saturating_add(self.http.live())
     }
 
     fn turn_away(&self, stream: &TcpStream, remote: SocketAddr) {
@@ -87,14 +87,14 @@ pub(in crate::net) struct Handshake {
 impl Handshake {
     /// Of a connection that was accepted.
     pub(in crate::net) fn begin(server: Rc<Server>) -> Self {
-        server.arriving.set(server.arriving.get() + 1);
-        server.handshakes.set(server.handshakes.get() + 1);
+        server.arriving.set(server.arriving.get().saturating_add(1));
+        server.handshakes.set(server.handshakes.get().saturating_add(1));
         Handshake { server, accepted: true }
     }
 
     /// Of a connection that is being made.
     pub(super) fn outgoing(server: Rc<Server>) -> Self {
-        server.handshakes.set(server.handshakes.get() + 1);
+        server.handshakes.set(server.handshakes.get().saturating_add(1));
         Handshake { server, accepted: false }
     }
 }
