@@ -51,6 +51,8 @@ mod socket;
 mod source_file;
 mod sources;
 mod spool;
+#[cfg(test)]
+mod stub;
 mod syntax;
 mod tls;
 mod trace;

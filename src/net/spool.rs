@@ -10,6 +10,8 @@
 
 mod bounds;
 mod stream;
+#[cfg(test)]
+mod waiting_tests;
 
 use std::cell::Cell;
 use std::collections::HashMap;

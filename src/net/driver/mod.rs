@@ -4,6 +4,8 @@
 //! flush. The task sleeps until the socket, the application or the session's timer wants it.
 
 mod ending;
+#[cfg(test)]
+mod fault_tests;
 mod greeting;
 mod linger;
 mod progress;
@@ -11,6 +13,7 @@ mod reading;
 mod streams;
 mod writing;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -374,10 +377,16 @@ impl Driver {
 impl Drop for Driver {
     /// A fault of ours in one session ends that session, and is heard of.
     fn drop(&mut self) {
-        if std::thread::panicking() && !self.reported_closed {
+        if !std::thread::panicking() || self.reported_closed {
+            return;
+        }
+        // A second fault, in what the first has left behind, must not end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
             let now = Instant::now();
+            let sid = self.session.sid();
+            self.server.config.trace.server(format_args!("session {sid} ends by a fault of this server"));
             self.session.handle(Input::Disconnected(None), now);
             self.deliver(now);
-        }
+        }));
     }
 }
