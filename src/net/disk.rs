@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -130,7 +131,8 @@ impl Drop for DiskFile {
         let file = self.0.take();
         // Closing the last descriptor of a file without a name frees all its blocks.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn_blocking(move || drop(file));
+            // It panics where the system refuses the first thread; then the file is closed here.
+            let _ = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(move || drop(file))));
         }
     }
 }
