@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::sessions::Mailbox;
+use crate::session::later;
 
 /// How long an ACK waits at most. Much shorter, and every sleep of the thread would have to set the machine's
 /// timer anew, which under a hypervisor takes longer than a message.
@@ -94,11 +95,11 @@ impl Shared {
         while !self.over.get() {
             let oldest = self.waiting.borrow().front().map(|session| session.since);
             match oldest {
-                Some(since) => tokio::time::sleep_until((since + PATIENCE).into()).await,
+                Some(since) => tokio::time::sleep_until(later(since, PATIENCE).into()).await,
                 None => self.first.notified().await,
             }
             let now = Instant::now();
-            if let Some(late) = self.release(|session| session.since + PATIENCE <= now) {
+            if let Some(late) = self.release(|session| now.saturating_duration_since(session.since) >= PATIENCE) {
                 self.late.set(late);
             }
         }

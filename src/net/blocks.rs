@@ -1,5 +1,10 @@
 //! The room in a temporary file, used again: what was read of it makes place for what is written next.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "positions within a file that is written and read here alone, and whose length is bounded"
+)]
+
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;

@@ -153,7 +153,7 @@ impl Bridge {
             match command {
                 HttpCommand::Write(data) => {
                     self.outgoing.push_back(data);
-                    self.shared += 1;
+                    self.shared = self.shared.saturating_add(1);
                 }
                 HttpCommand::End if self.finish == Finish::Open => self.finish = Finish::Asked,
                 HttpCommand::End => {}
@@ -209,14 +209,14 @@ impl Bridge {
             let most = self.credit.min(BLOCK);
             let transport = Pin::new(&mut self.transport);
             let data = SCRATCH.with_borrow_mut(|scratch| {
-                let mut buf = ReadBuf::new(&mut scratch[..most]);
+                let mut buf = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
                 transport.poll_read(cx, &mut buf).map_ok(|()| Bytes::copy_from_slice(buf.filled()))
             });
             let event = match data {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(data)) if !data.is_empty() => {
-                    self.credit -= data.len();
-                    read += data.len();
+                    self.credit = self.credit.saturating_sub(data.len());
+                    read = read.saturating_add(data.len());
                     if let Some(held) = &mut self.held {
                         held.extend_from_slice(&data);
                         continue;
@@ -241,7 +241,7 @@ impl Bridge {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(written)) => {
                     data.advance(written);
-                    self.written += written;
+                    self.written = self.written.saturating_add(written);
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,

@@ -58,6 +58,7 @@ impl Figures {
     }
 
     /// Those of several sessions together: of one that has ended only the counters count.
+    #[expect(clippy::arithmetic_side_effects, reason = "counting does not come to the end of 64 bits")]
     pub fn add(&mut self, other: &Figures, ended: bool) {
         self.bytes_rx += other.bytes_rx;
         self.bytes_tx += other.bytes_tx;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -73,12 +74,13 @@ impl DiskFile {
         let mut bytes = buffer(len);
         let mut filled = 0;
         while filled < len {
-            let read = again(|| read_some(self.file()?, at + filled as u64, &mut bytes.0[filled..]))?;
+            let at = at.saturating_add(filled as u64);
+            let read = again(|| read_some(self.file()?, at, bytes.0.get_mut(filled..).unwrap_or_default()))?;
             if read == 0 {
-                let text = format!("the source ended at byte {}", at + filled as u64);
+                let text = format!("the source ended at byte {at}");
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
             }
-            filled += read;
+            filled = filled.saturating_add(read);
         }
         Ok(Bytes::from_owner(bytes))
     }
@@ -88,20 +90,21 @@ impl DiskFile {
         let mut bytes = buffer(len);
         let read = again(|| self.file()?.read(&mut bytes.0))?;
         if read < len / 2 {
-            return Ok(Bytes::copy_from_slice(&bytes.0[..read]));
+            return Ok(Bytes::copy_from_slice(bytes.0.get(..read).unwrap_or_default()));
         }
         bytes.0.truncate(read);
         Ok(Bytes::from_owner(bytes))
     }
 
     /// Writes all of `bytes` at position `at`.
-    pub(super) fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut written = 0;
-        while written < bytes.len() {
-            match again(|| write_some(self.file()?, at + written as u64, &bytes[written..]))? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                n => written += n,
+    pub(super) fn write_at(&self, mut at: u64, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = again(|| write_some(self.file()?, at, bytes))?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
             }
+            at = at.saturating_add(written as u64);
+            bytes = bytes.get(written..).unwrap_or_default();
         }
         Ok(())
     }
@@ -128,7 +131,8 @@ impl Drop for DiskFile {
         let file = self.0.take();
         // Closing the last descriptor of a file without a name frees all its blocks.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn_blocking(move || drop(file));
+            // It panics where the system refuses the first thread; then the file is closed here.
+            let _ = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(move || drop(file))));
         }
     }
 }

@@ -36,7 +36,7 @@ impl Head {
             Err(httparse::Error::TooManyHeaders) => {
                 // A field takes a line: the bytes, which are limited, bound their number.
                 let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-                Self::parse_into(&mut vec![httparse::EMPTY_HEADER; lines + 1], bytes)
+                Self::parse_into(&mut vec![httparse::EMPTY_HEADER; lines.saturating_add(1)], bytes)
             }
             other => other,
         }
@@ -179,7 +179,9 @@ impl Head {
     fn path(&self) -> &str {
         let target = self.target.split('?').next().unwrap_or_default();
         match target.split_once("://") {
-            Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |at| &rest[at..]),
+            Some((scheme, rest)) if !scheme.contains('/') => {
+                rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+            }
             _ => target,
         }
     }

@@ -28,7 +28,7 @@ impl Intake {
     #[inline]
     pub(super) fn add(&mut self, app: &dyn Application, len: usize) {
         self.refresh(app);
-        self.bytes += len + OVERHEAD;
+        self.bytes = self.bytes.saturating_add(len).saturating_add(OVERHEAD);
     }
 
     /// Whether there is room for another payload.

@@ -3,6 +3,27 @@
 //! Everything here runs on the [`Runtime`]'s thread; the [`Application`] is told of what happens
 //! there too, and must not block. Protocol decisions are made by [`crate::session`] alone.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects,
+        clippy::unchecked_time_subtraction,
+        clippy::print_stdout,
+        clippy::print_stderr,
+        clippy::dbg_macro,
+        clippy::exit
+    )
+)]
+
 mod answers;
 mod application;
 mod blocks;
@@ -30,6 +51,8 @@ mod socket;
 mod source_file;
 mod sources;
 mod spool;
+#[cfg(test)]
+mod stub;
 mod syntax;
 mod tls;
 mod trace;

@@ -44,13 +44,13 @@ impl Places {
         if clients >= most {
             return None;
         }
-        self.shared.clients.set(clients + 1);
+        self.shared.clients.set(clients.saturating_add(1));
         Some(Place { shared: self.shared.clone(), taken: Taken::Asking })
     }
 
     /// A place for a session with another server.
     pub(super) fn take_outgoing(&self) -> Place {
-        self.shared.outgoing.set(self.shared.outgoing.get() + 1);
+        self.shared.outgoing.set(self.shared.outgoing.get().saturating_add(1));
         Place { shared: self.shared.clone(), taken: Taken::Outgoing }
     }
 

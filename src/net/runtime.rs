@@ -1,6 +1,7 @@
 //! The I/O thread.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -58,7 +59,8 @@ impl Runtime {
                     tokio::task::spawn_local(keep_house(housekeeping, idle));
                 }
                 while let Some(job) = queue.recv().await {
-                    job();
+                    // A fault in one must not end all. The panic hook has told of it.
+                    let _ = catch_unwind(AssertUnwindSafe(job));
                 }
             });
             // A name that is being looked up must not hold up the end of the process.
@@ -121,6 +123,15 @@ mod tests {
         while is_due() {
             std::thread::yield_now();
         }
+        let (done, awaited) = mpsc::channel();
+        runtime.run(move || done.send(()).expect("the test waits"));
+        awaited.recv().expect("the thread works on");
+    }
+
+    #[test]
+    fn a_fault_in_one_job_leaves_the_thread_to_the_next() {
+        let runtime = Runtime::start(None).expect("a thread");
+        runtime.run(|| panic!("the fault that this test wants"));
         let (done, awaited) = mpsc::channel();
         runtime.run(move || done.send(()).expect("the test waits"));
         awaited.recv().expect("the thread works on");

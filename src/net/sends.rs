@@ -1,6 +1,8 @@
 //! Orders as the application lays them out, one after the other: `[slot u32][length << 8 | kind u32]`, a payload of
 //! that length, and padding to a multiple of 4 bytes. The first three kinds are messages to be sent.
 
+#![expect(clippy::arithmetic_side_effects, reason = "positions within one buffer, of lengths of 24 bits")]
+
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -21,7 +23,7 @@ pub struct OrderLayout {
     pub kind: u32,
     /// Where the payload lies.
     pub payload: Range<usize>,
-    /// Where the next order begins.
+    /// Where the next order begins: not beyond the last byte.
     pub end: usize,
 }
 
@@ -53,7 +55,7 @@ impl Sends {
         let first = OrderLayout::first(orders)?;
         data_kind(first.kind)?;
         let mut end = first.end;
-        while let Some(next) = OrderLayout::first(&orders[end..])
+        while let Some(next) = OrderLayout::first(orders.get(end..).unwrap_or_default())
             && next.slot == first.slot
             && data_kind(next.kind).is_some()
         {
@@ -66,7 +68,7 @@ impl Sends {
     #[inline]
     pub(super) fn for_each(self, mut each: impl FnMut(DataKind, Range<usize>, &Bytes)) {
         let mut at = 0;
-        while let Some(order) = OrderLayout::first(&self.0[at..]) {
+        while let Some(order) = OrderLayout::first(self.0.get(at..).unwrap_or_default()) {
             if let Some(kind) = data_kind(order.kind) {
                 each(kind, at + order.payload.start..at + order.payload.end, &self.0);
             }

@@ -1,14 +1,15 @@
 //! A listening server: accepts connections and passes the application's orders to their sessions.
 
+mod accepting;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 use super::answers::Answers;
@@ -20,18 +21,17 @@ use super::handover::{HttpCommand, HttpConnections, HttpId};
 use super::hooks::SharedHooks;
 use super::io_text::IoText;
 use super::ledger::{Ledger, SpoolLimits};
-use super::listener::{self, ListenOptions};
+use super::listener::ListenOptions;
 use super::refusal::Refusal;
 use super::sends::Sends;
 use super::sessions::{Mailbox, Order, Sessions, Slot};
 use super::sources::TxOrder;
 use super::tls::TlsConfig;
 use super::trace::Trace;
-use super::upgrade::{self, UpgradeId, UpgradeRequest, Validation, canonical};
+use super::upgrade::{UpgradeId, UpgradeRequest, Validation};
 use crate::session::{Command, Config, TxKey};
 
-/// How long to wait before accepting again when the system is out of sockets or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) use accepting::Handshake;
 
 /// What BYE says to the sessions of a server that is closed.
 const SHUTDOWN: &str = "Server shutdown.";
@@ -307,76 +307,10 @@ impl Server {
 
     /// Reports the stop once the server no longer accepts and nothing is left.
     pub(super) fn stop_if_idle(&self) {
-        let sessions = self.sessions.live() + self.lingering.get();
+        let sessions = self.sessions.live().saturating_add(self.lingering.get());
         let idle = sessions == 0 && !self.listening.get() && self.handshakes.get() == 0 && self.http.live() == 0;
         if self.is_refusing() && idle && !self.stopped.replace(true) {
             self.app.stopped();
-            self.app.commit();
-        }
-    }
-
-    async fn listen(self: Rc<Self>, options: ListenOptions) {
-        let trace = self.config.trace;
-        let bound = match listener::bind(self.config.host.as_deref(), self.config.port, options).await {
-            Ok(listener) => listener.local_addr().map(|address| (listener, address)),
-            Err(error) => Err(error),
-        };
-        match bound {
-            Ok(_) if self.is_refusing() => {}
-            Ok((listener, address)) => {
-                trace.server(format_args!("listening on {address}"));
-                self.app.listening(address);
-                self.app.commit();
-                self.listening.set(true);
-                self.accept(listener).await;
-                self.listening.set(false);
-                self.stop_if_idle();
-            }
-            Err(error) => {
-                trace.server(format_args!("cannot listen on port {}: {}", self.config.port, IoText(&error)));
-                self.app.failed(&error);
-                self.app.commit();
-            }
-        }
-    }
-
-    async fn accept(self: &Rc<Self>, listener: TcpListener) {
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = self.refuses() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, remote)) => self.admit(stream, remote),
-                Err(error) if concerns_one_connection(&error) => {}
-                Err(error) => {
-                    self.config.trace.server(format_args!("cannot accept: {}", IoText(&error)));
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-}
-
-impl Server {
-    fn admit(self: &Rc<Self>, stream: TcpStream, remote: SocketAddr) {
-        if self.connections() >= self.app.connection_limit() {
-            return self.turn_away(&stream, remote);
-        }
-        tokio::task::spawn_local(upgrade::run(Handshake::begin(self.clone()), stream, remote));
-    }
-
-    /// Connections that were accepted and are there, whatever has become of them.
-    fn connections(&self) -> usize {
-        self.arriving.get() + self.sessions.places.accepted() + self.http.live()
-    }
-
-    fn turn_away(&self, stream: &TcpStream, remote: SocketAddr) {
-        self.config.trace.server(format_args!("dropped {remote}: too many connections"));
-        // Only a connection that is already broken has no address of ours.
-        if let Ok(local) = stream.local_addr() {
-            self.app.turned_away(canonical(remote), canonical(local));
             self.app.commit();
         }
     }
@@ -386,39 +320,4 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("port", &self.config.port).field("live", &self.sessions.live()).finish()
     }
-}
-
-/// Counts a connection that is not yet a session, either way, until dropped.
-pub(super) struct Handshake {
-    pub(super) server: Rc<Server>,
-    accepted: bool,
-}
-
-impl Handshake {
-    /// Of a connection that was accepted.
-    pub(super) fn begin(server: Rc<Server>) -> Self {
-        server.arriving.set(server.arriving.get() + 1);
-        server.handshakes.set(server.handshakes.get() + 1);
-        Handshake { server, accepted: true }
-    }
-
-    /// Of a connection that is being made.
-    fn outgoing(server: Rc<Server>) -> Self {
-        server.handshakes.set(server.handshakes.get() + 1);
-        Handshake { server, accepted: false }
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        let Handshake { server, accepted } = self;
-        server.arriving.set(server.arriving.get().saturating_sub(usize::from(*accepted)));
-        server.handshakes.set(server.handshakes.get().saturating_sub(1));
-        server.stop_if_idle();
-    }
-}
-
-fn concerns_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

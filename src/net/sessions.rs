@@ -146,6 +146,6 @@ impl Sessions {
 
     /// Number of live sessions.
     pub(super) fn live(&self) -> usize {
-        self.places.accepted() + self.places.outgoing()
+        self.places.accepted().saturating_add(self.places.outgoing())
     }
 }

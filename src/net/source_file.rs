@@ -55,11 +55,11 @@ fn open_range(path: &Path, start: u64, end: u64) -> io::Result<Opened> {
         file.seek(SeekFrom::Start(start))?;
     }
     if !metadata.is_file() {
-        return Ok(Opened::Unsized { file: DiskFile::of(file), first: Bytes::new(), left: end - start });
+        return Ok(Opened::Unsized { file: DiskFile::of(file), first: Bytes::new(), left: end.saturating_sub(start) });
     }
     let wanted = if size == 0 { end } else { past }.saturating_sub(start);
     let (first, ended) = read_first(&mut file, wanted.min(WHOLE))?;
-    let left = wanted - first.len() as u64;
+    let left = wanted.saturating_sub(first.len() as u64);
     if ended || left == 0 {
         return Ok(Opened::Whole(first));
     }

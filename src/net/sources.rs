@@ -201,7 +201,7 @@ impl Sources {
                 match result {
                     Ok(Opened::Sized { file, start, end }) => {
                         entry.state = State::File { file, next: start, end, credit: AHEAD, reading: false };
-                        self.begin(key, Some(end - start), session, now);
+                        self.begin(key, Some(end.saturating_sub(start)), session, now);
                         self.feed(key, session, now);
                         None
                     }
@@ -242,7 +242,7 @@ impl Sources {
                 match result {
                     Ok(data) => {
                         if *behaviour == Behaviour::Push {
-                            *next += data.len() as u64;
+                            *next = next.saturating_add(data.len() as u64);
                             *credit = credit.saturating_sub(data.len());
                         }
                         let command = TxCommand::Data { key, data };
@@ -257,7 +257,7 @@ impl Sources {
                 let Entry { state, flow, .. } = self.by_key.get_mut(&key)?;
                 let State::Spooling { file, written, writing, .. } = state else { return None };
                 *writing = false;
-                *written += bytes as u64;
+                *written = written.saturating_add(bytes as u64);
                 match result {
                     Ok(written_to) => {
                         *file = Some(written_to);
@@ -280,13 +280,13 @@ impl Sources {
                 let Some(entry) = self.by_key.get(&key) else { return false };
                 match &entry.state {
                     State::Memory(bytes) => {
-                        let start = start as usize;
-                        let data = bytes.slice(start..start + len);
+                        let start = usize::try_from(start).unwrap_or(usize::MAX).min(bytes.len());
+                        let data = bytes.slice(start..start.saturating_add(len).min(bytes.len()));
                         let command = TxCommand::Data { key, data };
                         session.handle(Input::Command(Command::Transaction(command)), now);
                     }
                     State::File { file, next, .. } => {
-                        let (file, at) = (file.clone(), *next + start);
+                        let (file, at) = (file.clone(), next.saturating_add(start));
                         self.report_later(move || SourceReport::Read { key, result: file.read_at(at, len) });
                     }
                     _ => {}
@@ -297,7 +297,7 @@ impl Sources {
                 if let Some(Entry { state: State::File { credit, .. } | State::Passing { credit }, .. }) =
                     self.by_key.get_mut(&key)
                 {
-                    *credit += bytes;
+                    *credit = credit.saturating_add(bytes);
                 }
                 self.feed(key, session, now);
                 self.pump(key, session, now);
@@ -328,7 +328,7 @@ impl Sources {
             let end = TxCommand::End { key };
             return session.handle(Input::Command(Command::Transaction(end)), now);
         }
-        let len = (*end - *next).min(READ as u64) as usize;
+        let len = end.saturating_sub(*next).min(READ as u64) as usize;
         if *credit < len {
             return;
         }

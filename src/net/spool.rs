@@ -8,7 +8,10 @@
 //! The files are bounded, for a session and for its server, and so is all that nobody has asked for.
 //! Beyond a bound the newest transaction is cancelled.
 
+mod bounds;
 mod stream;
+#[cfg(test)]
+mod waiting_tests;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -24,14 +27,15 @@ use super::application::Application;
 use super::disk::{self, DiskFile};
 use super::ledger::{Charge, Ledger};
 use super::sessions::{Mailbox, Order};
-use crate::session::{CHUNK, TxEnd, TxEvent, TxKey};
+use crate::session::{CHUNK, TxEnd, TxEvent, TxKey, later};
 
 use stream::{Patience, Spool, Store};
 
 /// Bytes of a transaction that may be with the application unread.
 const WINDOW: usize = 1 << 20;
 
-/// Bytes that may wait for the disk, or be on their way there, before the socket is no longer read.
+/// Bytes that may wait for the disk, or be on their way there, before the socket is no longer read. A chunk counts
+/// with its [`OVERHEAD`].
 const MAX_WAITING: usize = 4 << 20;
 
 /// Bytes that are kept, in memory and in files, of a session's transactions that nobody has asked for.
@@ -46,11 +50,23 @@ const MAX_WRITE: usize = 1 << 20;
 /// Smaller pieces are copied when they have to wait: they must not keep alive what they came with.
 const SMALL: usize = 16 << 10;
 
+/// Bytes that a chunk that waits takes beside its own, about: short ones must not take many times their length.
+const OVERHEAD: usize = 128;
+
 /// What a blocking operation has given.
 #[derive(Debug)]
 pub(super) enum SpoolReport {
-    Written { key: TxKey, bytes: usize, result: io::Result<Arc<DiskFile>> },
-    Read { key: TxKey, result: io::Result<Bytes> },
+    /// `weight` is what the bytes, and their chunks, have counted among those that wait.
+    Written {
+        key: TxKey,
+        bytes: usize,
+        weight: usize,
+        result: io::Result<Arc<DiskFile>>,
+    },
+    Read {
+        key: TxKey,
+        result: io::Result<Bytes>,
+    },
 }
 
 /// The incoming transactions of one session.
@@ -58,9 +74,9 @@ pub(super) struct Spools {
     mailbox: Rc<Mailbox>,
     ledger: Rc<Ledger>,
     by_key: HashMap<TxKey, Spool>,
-    /// Bytes of all that wait in memory.
+    /// [`weight`] of all chunks that wait in memory.
     waiting: usize,
-    /// Bytes on their way to the disk, of transactions that were forgotten meanwhile too.
+    /// The same of those on their way to the disk, of transactions that were forgotten meanwhile too.
     in_flight: usize,
     /// Bytes that the files have.
     in_files: Rc<Cell<u64>>,
@@ -111,13 +127,13 @@ impl Spools {
             }
         }
         slow.into_iter().for_each(|key| self.write(key));
-        self.waiting + self.in_flight < MAX_WAITING
+        self.waiting.saturating_add(self.in_flight) < MAX_WAITING
     }
 
     /// When [`Self::can_take`] is to be asked again at the latest.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let scarce = self.is_scarce();
-        let ends = self.by_key.values().filter_map(|spool| Some(spool.patience?.since? + spool.deserved(scarce)));
+        let ends = self.by_key.values().filter_map(|spool| Some(later(spool.patience?.since?, spool.deserved(scarce))));
         ends.filter(|end| *end > now).min()
     }
 
@@ -150,19 +166,19 @@ impl Spools {
         let (len, asked) = (data.len(), spool.asked);
         let mut passed = None;
         if spool.is_empty() && spool.unread < WINDOW {
-            spool.unread += len;
+            spool.unread = spool.unread.saturating_add(len);
             passed = Some(TxEvent::Chunk { key, data });
         } else {
             if spool.is_empty() {
                 spool.patience = Some(Patience::begin(app));
             }
-            self.waiting += len;
-            spool.kept += len as u64;
+            self.waiting = self.waiting.saturating_add(weight(&data));
+            spool.kept = spool.kept.saturating_add(len as u64);
             spool.waiting.push_back(if len < SMALL { Bytes::copy_from_slice(&data) } else { data });
             self.write(key);
         }
         if !asked {
-            self.unasked += len as u64;
+            self.unasked = self.unasked.saturating_add(len as u64);
             self.bound_unasked();
         }
         passed.filter(|_| self.by_key.contains_key(&key))
@@ -185,7 +201,7 @@ impl Spools {
     pub(super) fn on_consumed(&mut self, key: TxKey, bytes: u64, app: &dyn Application, pass: impl FnMut(TxEvent)) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
         let taken = spool.unread.min(usize::try_from(bytes).unwrap_or(usize::MAX));
-        spool.unread -= taken;
+        spool.unread = spool.unread.saturating_sub(taken);
         if !spool.asked {
             self.unasked = self.unasked.saturating_sub(taken as u64);
         }
@@ -198,7 +214,7 @@ impl Spools {
     /// Nobody wants the rest.
     pub(super) fn forget(&mut self, key: TxKey) {
         if let Some(spool) = self.by_key.remove(&key) {
-            self.waiting -= spool.waiting.iter().map(Bytes::len).sum::<usize>();
+            self.waiting = self.waiting.saturating_sub(spool.waiting.iter().map(weight).sum());
             if !spool.asked {
                 self.unasked = self.unasked.saturating_sub(spool.held());
             }
@@ -220,19 +236,19 @@ impl Spools {
 
     /// A blocking operation is over. What it makes ready for the application goes to `pass`.
     pub(super) fn on_report(&mut self, report: SpoolReport, app: &dyn Application, mut pass: impl FnMut(TxEvent)) {
-        let (key, bytes) = match report {
-            SpoolReport::Written { key, bytes, .. } => (key, bytes),
+        let (key, weight) = match report {
+            SpoolReport::Written { key, weight, .. } => (key, weight),
             SpoolReport::Read { key, .. } => (key, 0),
         };
-        self.in_flight = self.in_flight.saturating_sub(bytes);
+        self.in_flight = self.in_flight.saturating_sub(weight);
         let Some(spool) = self.by_key.get_mut(&key) else { return };
         let outcome = match report {
-            SpoolReport::Written { result, .. } => {
+            SpoolReport::Written { bytes, result, .. } => {
                 spool.writing = false;
                 result.map(|file| {
                     if let Some(store) = &mut spool.store {
                         store.file = Some(file);
-                        store.readable += bytes as u64;
+                        store.readable = store.readable.saturating_add(bytes as u64);
                     }
                 })
             }
@@ -240,11 +256,11 @@ impl Spools {
                 spool.reading = false;
                 result.map(|mut data| {
                     if let Some(store) = &mut spool.store {
-                        store.readable -= data.len() as u64;
+                        store.readable = store.readable.saturating_sub(data.len() as u64);
                         store.blocks.take(data.len());
                     }
-                    spool.kept -= data.len() as u64;
-                    spool.unread += data.len();
+                    spool.kept = spool.kept.saturating_sub(data.len() as u64);
+                    spool.unread = spool.unread.saturating_add(data.len());
                     spool.patience = Some(Patience::begin(app));
                     while !data.is_empty() {
                         let piece = data.split_to(data.len().min(CHUNK));
@@ -281,9 +297,9 @@ impl Spools {
             && spool.is_file_empty()
             && let Some(data) = spool.waiting.pop_front()
         {
-            self.waiting -= data.len();
-            spool.kept -= data.len() as u64;
-            spool.unread += data.len();
+            self.waiting = self.waiting.saturating_sub(weight(&data));
+            spool.kept = spool.kept.saturating_sub(data.len() as u64);
+            spool.unread = spool.unread.saturating_add(data.len());
             pass(TxEvent::Chunk { key, data });
         }
         if spool.is_file_empty() {
@@ -303,7 +319,7 @@ impl Spools {
     fn end(&mut self, key: TxKey, outcome: TxEnd) {
         if let Some(spool) = self.by_key.get(&key).filter(|spool| !spool.asked && outcome == TxEnd::Finished) {
             self.left.insert(key, spool.held());
-            self.unasked += spool.held();
+            self.unasked = self.unasked.saturating_add(spool.held());
         }
         self.forget(key);
     }
@@ -324,14 +340,15 @@ impl Spools {
             Store::new(Charge::for_incoming(ledger.clone(), sum.clone(), birth, (mailbox.clone(), key), whole))
         });
         let cut = cut.then(|| store.blocks.file_len());
-        let (mut pieces, mut bytes) = (Vec::new(), 0);
-        while bytes < MAX_WRITE
+        let (mut pieces, mut bytes, mut weighed) = (Vec::new(), 0_usize, 0_usize);
+        while weighed < MAX_WRITE
             && let Some(data) = spool.waiting.pop_front()
         {
-            bytes += data.len();
+            bytes = bytes.saturating_add(data.len());
+            weighed = weighed.saturating_add(weight(&data));
             pieces.extend(store.blocks.place(data));
         }
-        self.waiting -= bytes;
+        self.waiting = self.waiting.saturating_sub(weighed);
         store.charge.set(store.blocks.file_len());
         spool.writing = true;
         let file = store.file.clone();
@@ -339,7 +356,7 @@ impl Spools {
         if !self.by_key.contains_key(&key) {
             return;
         }
-        self.in_flight += bytes;
+        self.in_flight = self.in_flight.saturating_add(weighed);
         self.report_later(move || {
             let write = || {
                 let file = file.map_or_else(DiskFile::temporary, Ok)?;
@@ -347,7 +364,7 @@ impl Spools {
                 pieces.iter().try_for_each(|(at, data)| file.write_at(*at, data))?;
                 Ok(file)
             };
-            SpoolReport::Written { key, bytes, result: write() }
+            SpoolReport::Written { key, bytes, weight: weighed, result: write() }
         });
     }
 
@@ -357,53 +374,19 @@ impl Spools {
         if spool.reading || spool.unread >= WINDOW {
             return;
         }
-        let room = (WINDOW - spool.unread).max(CHUNK);
+        let room = WINDOW.saturating_sub(spool.unread).max(CHUNK);
         let Some((at, len)) = blocks.next(room.min(usize::try_from(*readable).unwrap_or(usize::MAX))) else { return };
         spool.reading = true;
         let file = file.clone();
         self.report_later(move || SpoolReport::Read { key, result: file.read_at(at, len) });
     }
 
-    /// Gives up the newest transactions until the session's files, and its server's, are within their bounds.
-    fn bound_files(&mut self) {
-        while self.in_files.get() > self.max_in_files || self.files() > MAX_FILES {
-            let Some(key) = self.newest(|spool| spool.store.is_some()) else { break };
-            self.cancel(key);
-        }
-        for victim in self.ledger.take_victims() {
-            if Rc::ptr_eq(&victim.mailbox, &self.mailbox) {
-                self.cancel(victim.key);
-            } else {
-                victim.mailbox.post(Order::Revoke(victim.key));
-            }
-        }
-    }
-
-    /// The same for what nobody has asked for.
-    fn bound_unasked(&mut self) {
-        while self.unasked > MAX_UNASKED {
-            let Some(key) = self.newest(|spool| !spool.asked && spool.held() > 0) else { return };
-            self.cancel(key);
-        }
-    }
-
-    /// One that has come whole was promised to its sender: it goes only when no other can.
-    fn newest(&self, which: impl Fn(&Spool) -> bool) -> Option<TxKey> {
-        let held = self.by_key.iter().filter(|(_, spool)| which(spool));
-        held.max_by_key(|(_, spool)| (spool.end.is_none(), spool.birth)).map(|(&key, _)| key)
-    }
-
-    fn files(&self) -> usize {
-        self.by_key.values().filter(|spool| spool.store.is_some()).count()
-    }
-
-    /// Whether more than half of what may be kept is: the alternative to waiting will be to give up.
-    fn is_scarce(&self) -> bool {
-        let waiting = self.waiting as u64;
-        self.in_files.get().saturating_add(waiting) > self.max_in_files / 2 || self.ledger.is_scarce(waiting)
-    }
-
     fn report_later(&self, operation: impl FnOnce() -> SpoolReport + Send + 'static) {
         disk::run(self.mailbox.clone(), move || Order::Spool(operation()));
     }
+}
+
+/// What a chunk that waits counts.
+fn weight(data: &Bytes) -> usize {
+    data.len().saturating_add(OVERHEAD)
 }

@@ -162,9 +162,9 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsError::Key => f.write_str("ssl.key is damaged, or of a type that is not supported"),
-            TlsError::Certificate(index) => write!(f, "ssl.cert: certificate {} is damaged", index + 1),
+            TlsError::Certificate(index) => write!(f, "ssl.cert: certificate {} is damaged", index.saturating_add(1)),
             TlsError::Mismatch => f.write_str("ssl.key does not belong to the certificate in ssl.cert"),
-            TlsError::ClientRoot(index) => write!(f, "ssl.ca: certificate {} cannot be used", index + 1),
+            TlsError::ClientRoot(index) => write!(f, "ssl.ca: certificate {} cannot be used", index.saturating_add(1)),
             TlsError::Versions => f.write_str("ssl.minVersion and ssl.maxVersion leave no version of TLS"),
         }
     }

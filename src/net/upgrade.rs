@@ -25,7 +25,7 @@ use super::server::{Handshake, Server};
 use super::socket::Socket;
 use super::syntax;
 use super::transport::{TLS_TURN, TURN, Transport};
-use crate::session::Role;
+use crate::session::{Role, later};
 
 /// Names one upgrade request that is being validated.
 pub type UpgradeId = u32;
@@ -78,7 +78,7 @@ const MAX_DISCARDED: usize = 256 << 10;
 pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketAddr) {
     let server = handshake.server.clone();
     let remote = canonical(remote);
-    let deadline = Instant::now() + server.config.handshake_timeout;
+    let deadline = deadline(&server);
     // Small frames are flushed in batches already; a failure costs latency only.
     let _ = stream.set_nodelay(true);
     let Some(mut transport) = secure(&server, stream, remote, deadline).await else { return };
@@ -95,13 +95,18 @@ pub(super) async fn run(handshake: Handshake, stream: TcpStream, remote: SocketA
 /// As [`run`], for a connection that was handed over and has come to an upgrade of ours: `bytes`, and what follows.
 pub(super) async fn run_again(handshake: Handshake, mut transport: Transport, remote: SocketAddr, bytes: Vec<u8>) {
     let server = handshake.server.clone();
-    let deadline = Instant::now() + server.config.handshake_timeout;
+    let deadline = deadline(&server);
     let mut begun = Begun { bytes, again: true, bodiless: false };
     match negotiate(&server, &mut transport, &mut begun, remote, deadline).await {
         Ok(Negotiated::Session(agreed)) => open(handshake, transport, agreed, remote).await,
         Ok(Negotiated::Foreign(_) | Negotiated::Gone) => {}
         Err(refusal) => turn_down(&server, transport, &refusal, begun.bodiless, remote).await,
     }
+}
+
+/// Until when a connection that begins now is to have become a session.
+fn deadline(server: &Server) -> Instant {
+    later(std::time::Instant::now(), server.config.handshake_timeout).into()
 }
 
 /// The request that is being read.
@@ -234,7 +239,7 @@ async fn read_head(
             }
         }
         // Parsing starts over each time, so it is tried only when a line has ended.
-        let line_ended = before == 0 || buffer[before..].contains(&b'\n');
+        let line_ended = before == 0 || buffer.get(before..).is_some_and(|new| new.contains(&b'\n'));
         if line_ended && let Some((head, length)) = Head::parse(buffer)? {
             if length > max {
                 return Err(Refusal::HeadTooLarge);
@@ -351,7 +356,7 @@ async fn refuse(transport: &mut Transport, response: &[u8]) -> io::Result<()> {
     while discarded < MAX_DISCARDED {
         match transport.read(&mut scratch).await? {
             0 => break,
-            n => discarded += n,
+            n => discarded = n.saturating_add(discarded),
         }
     }
     Ok(())

@@ -5,6 +5,26 @@
 //! only: whether a frame is welcome, and whether its sid is the session's, is for the session.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects,
+        clippy::unchecked_time_subtraction,
+        clippy::print_stdout,
+        clippy::print_stderr,
+        clippy::dbg_macro,
+        clippy::exit
+    )
+)]
 
 mod base;
 mod error;
@@ -216,7 +236,7 @@ pub fn encode_data(sid: u64, frame_type: FrameType, ack: u32, payload: &[u8], ou
 /// Length of such a frame in bytes.
 #[inline]
 pub fn data_len(payload: usize) -> usize {
-    base::UTF8_LEN + payload
+    base::UTF8_LEN.saturating_add(payload)
 }
 
 impl Message<'_> {
@@ -255,14 +275,14 @@ impl Frame {
     pub fn encoded_len(&self) -> usize {
         match self {
             Self::EndpointInfo { .. } => base::ENDPOINT_INFO_LEN,
-            Self::Bye { reason, .. } => base::BYE_LEN + reason.len(),
+            Self::Bye { reason, .. } => base::BYE_LEN.saturating_add(reason.len()),
             Self::Ack { .. } => base::ACK_LEN,
-            Self::Error { message, .. } => base::ERROR_LEN + message.len(),
+            Self::Error { message, .. } => base::ERROR_LEN.saturating_add(message.len()),
             Self::Ping | Self::Pong => base::PING_PONG_LEN,
-            Self::Utf8 { text, .. } => base::UTF8_LEN + text.len(),
-            Self::Binary { data, .. } => base::BINARY_LEN + data.len(),
-            Self::TxStart(start) => transaction::START_LEN + start.name.len(),
-            Self::TxChunk { data, .. } => transaction::CHUNK_LEN + data.len(),
+            Self::Utf8 { text, .. } => base::UTF8_LEN.saturating_add(text.len()),
+            Self::Binary { data, .. } => base::BINARY_LEN.saturating_add(data.len()),
+            Self::TxStart(start) => transaction::START_LEN.saturating_add(start.name.len()),
+            Self::TxChunk { data, .. } => transaction::CHUNK_LEN.saturating_add(data.len()),
             Self::TxFinish { .. } => transaction::FINISH_LEN,
             Self::TxFetch { .. } => transaction::FETCH_LEN,
             Self::TxCancel { .. } => transaction::CANCEL_LEN,

@@ -59,17 +59,17 @@ impl Reader {
     pub(super) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let rest = self.frame.get(self.at..).unwrap_or_default();
         let Some(bytes) = rest.first_chunk() else {
-            let needed = self.at + N;
+            let needed = self.at.saturating_add(N);
             return Err(too_short(Some(self.frame_type), field, needed, self.frame.len()));
         };
-        self.at += N;
+        self.at = self.at.saturating_add(N);
         Ok(*bytes)
     }
 
     /// The bytes to the end of the frame, at most [`MAX_PAYLOAD`].
     #[inline(always)]
     pub(super) fn payload(mut self) -> Result<Bytes, DecodeError> {
-        let size = self.frame.len() - self.at;
+        let size = self.frame.len().saturating_sub(self.at);
         if size > MAX_PAYLOAD {
             return Err(DecodeError::PayloadTooLarge { frame: self.frame_type, size, max: MAX_PAYLOAD });
         }

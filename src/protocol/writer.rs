@@ -41,8 +41,10 @@ impl<const N: usize> Writer<N> {
     #[inline]
     pub(super) fn array<const M: usize>(mut self, field: [u8; M]) -> Self {
         // Positions are constants of the layout, none depends on input.
-        self.bytes[self.at..self.at + M].copy_from_slice(&field);
-        self.at += M;
+        if let Some(place) = self.bytes.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut()) {
+            *place = field;
+        }
+        self.at = self.at.saturating_add(M);
         self
     }
 
@@ -50,7 +52,7 @@ impl<const N: usize> Writer<N> {
     #[inline]
     pub(super) fn finish(self, payload: &[u8], out: &mut BytesMut) {
         debug_assert_eq!(self.at, N, "every field is written");
-        out.reserve(N + payload.len());
+        out.reserve(N.saturating_add(payload.len()));
         out.extend_from_slice(&self.bytes);
         out.extend_from_slice(payload);
     }

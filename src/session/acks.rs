@@ -102,10 +102,10 @@ impl Acks {
         let entry = self.entries.get_mut(index)?;
         let frame = entry.frame.take()?;
         let elapsed = entry.written.map(|at| now.saturating_duration_since(at));
-        self.over += 1;
+        self.over = self.over.saturating_add(1);
         if index == 0 {
             self.remove_first();
-        } else if self.over > self.entries.len() / 2 + FEW {
+        } else if self.over > (self.entries.len() / 2).saturating_add(FEW) {
             self.entries.retain(|entry| entry.frame.is_some());
             self.over = 0;
         }
@@ -118,7 +118,7 @@ impl Acks {
             return None;
         }
         let frame = self.entries.front_mut()?.frame.take();
-        self.over += 1;
+        self.over = self.over.saturating_add(1);
         self.remove_first();
         frame
     }
@@ -126,7 +126,7 @@ impl Acks {
     /// When the oldest frame's time is up. Frames are written in order, so none is up before.
     #[inline]
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.entries.front()?.written.map(|at| at + self.timeout)
+        self.entries.front()?.written.and_then(|at| at.checked_add(self.timeout))
     }
 
     /// All that still wait, oldest first; none is left.
@@ -137,7 +137,7 @@ impl Acks {
 
     /// Gives back what a burst has left allocated.
     pub(super) fn shrink(&mut self) {
-        self.entries.shrink_to(self.entries.len() * 2);
+        self.entries.shrink_to(self.entries.len().saturating_mul(2));
     }
 
     /// Where the entry of that number is.
@@ -157,7 +157,7 @@ impl Acks {
     fn remove_first(&mut self) {
         while self.entries.front().is_some_and(|entry| entry.frame.is_none()) {
             self.entries.pop_front();
-            self.over -= 1;
+            self.over = self.over.saturating_sub(1);
         }
     }
 }

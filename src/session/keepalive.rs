@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::io::{CloseReason, Event};
 use super::outbox::Outgoing;
-use super::{PeerInfo, Session};
+use super::{PeerInfo, Session, later};
 use crate::protocol::Text;
 
 const SILENT: &str = "Disconnecting session due to not responding to ping frames.";
@@ -26,7 +26,7 @@ impl Keepalive {
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
         Keepalive {
             interval,
-            next_tick: now + interval,
+            next_tick: later(now, interval),
             unanswered: false,
             paused_at: None,
             standstill: Duration::ZERO,
@@ -47,7 +47,7 @@ impl Keepalive {
         match (paused, self.paused_at) {
             (true, None) => self.paused_at = Some(now),
             (false, Some(since)) => {
-                self.standstill += now.saturating_duration_since(since);
+                self.standstill = self.standstill.saturating_add(now.saturating_duration_since(since));
                 self.paused_at = None;
                 self.unanswered = false;
             }
@@ -69,7 +69,7 @@ impl Keepalive {
     pub(super) fn real_time(&self, active: Instant) -> Option<Instant> {
         match self.paused_at {
             Some(_) => None,
-            None => Some(active + self.standstill),
+            None => active.checked_add(self.standstill),
         }
     }
 }
@@ -80,7 +80,7 @@ impl Session {
         if now < self.keepalive.next_tick {
             return;
         }
-        self.keepalive.next_tick = now + self.keepalive.interval;
+        self.keepalive.next_tick = later(now, self.keepalive.interval);
         let statistics = self.statistics();
         self.ack_timeouts = 0;
         self.events.push_back(Event::Statistics(statistics));
@@ -95,7 +95,7 @@ impl Session {
         self.keepalive.unanswered = true;
         self.outbox.shrink();
         self.acks.shrink();
-        self.events.shrink_to(self.events.len() * 2);
+        self.events.shrink_to(self.events.len().saturating_mul(2));
     }
 
     /// Ends the wait for ACKs that are overdue.

@@ -5,6 +5,27 @@
 //! [`Input::Timeout`] when the time of [`Session::poll_timeout`] has come. While
 //! [`Session::can_receive`] is false, do not read from the socket.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects,
+        clippy::unchecked_time_subtraction,
+        clippy::print_stdout,
+        clippy::print_stderr,
+        clippy::dbg_macro,
+        clippy::exit
+    )
+)]
+
 mod acks;
 mod io;
 mod keepalive;
@@ -104,7 +125,7 @@ impl Session {
             peer_info: PeerInfo::Unknown,
             connected: false,
             held_until: match role {
-                Role::Server => Some(now + FIRST_FRAME_HOLD),
+                Role::Server => Some(later(now, FIRST_FRAME_HOLD)),
                 Role::Peer => None,
             },
             acks: Acks::new(config.ack_timeout),
@@ -262,6 +283,14 @@ impl Session {
             ack_timeouts: self.ack_timeouts,
         }
     }
+}
+
+/// Further ahead than anything is waited for.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// `by` after `at`, or far ahead if no clock shows that time: options may say that they mean for ever.
+pub(crate) fn later(at: Instant, by: Duration) -> Instant {
+    at.checked_add(by).or_else(|| at.checked_add(FAR)).unwrap_or(at)
 }
 
 /// Frees the memory of an empty queue.

@@ -10,71 +10,20 @@
 //! to newer ones, but only data frames do: control frames are neither dropped nor overtaken.
 //! Those that the peer needs in order to acknowledge, and to be kept alive, do not wait for its ACKs.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "lengths of what is in memory; what is taken off was added before, and in tests an overflow panics"
+)]
+
+mod frame;
+mod policy;
+
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
-use super::io::{Backpressure, DropPolicy, Payload, Token};
-use super::transaction::Frames;
-use crate::protocol::{self, Frame, Text};
-
-/// Length of an ACK (PROTOCOL section 3).
-const ACK_LEN: usize = 13;
-
-/// ACKs that are transmitted at once: whoever writes them checks for room in between.
-pub(super) const MAX_RUN: u32 = 64;
-
-/// A frame to be sent. It gets its ack number when it is encoded.
-#[derive(Debug)]
-pub(super) enum Outgoing {
-    Data {
-        payload: Payload,
-        token: Option<Token>,
-    },
-    /// ACKs of `count` frames numbered consecutively, a frame each.
-    Acks {
-        first: u32,
-        count: u32,
-    },
-    Ping(Option<Token>),
-    Pong,
-    EndpointInfo,
-    Bye(Text),
-    /// Boxed, for the sake of the size of the others.
-    Transaction(Box<TxFrame>),
-}
-
-/// A frame of a transaction, but not a chunk; its ack number is still to be filled in.
-#[derive(Debug)]
-pub(super) struct TxFrame {
-    pub(super) frame: Frame,
-    pub(super) ack: Frames,
-}
-
-/// What is to be done once a frame has been written.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum OnWritten {
-    Nothing,
-    /// The ACK's timeout starts.
-    Tracked(u32),
-    /// The same, and the wait for the ACK of a TX_START.
-    TxStart(u32),
-    /// The transaction of that number may be at rest.
-    Rest(u32),
-    /// A `ping` of the application is settled.
-    Ping(Token),
-}
-
-/// What became of a data frame that was offered.
-#[derive(Debug)]
-pub(super) enum Offer {
-    /// It will be sent, or waits.
-    Taken,
-    /// It waits in place of an equal one, sent under this token.
-    Replaced(Option<Token>),
-    /// The policy refused it.
-    Refused(Payload, Option<Token>),
-}
+use super::io::{Backpressure, Payload, Token};
+use frame::ACK_LEN;
+pub(super) use frame::{MAX_RUN, OnWritten, Outgoing, TxFrame};
+pub(super) use policy::Offer;
 
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -170,46 +119,6 @@ impl Outbox {
             return Offer::Taken;
         }
         self.offer_waiting(payload, token, evicted)
-    }
-
-    fn offer_waiting(
-        &mut self,
-        payload: Payload,
-        token: Option<Token>,
-        evicted: &mut Vec<(Payload, Option<Token>)>,
-    ) -> Offer {
-        let len = data_len(&payload);
-        let limits = &self.limits;
-        if len > limits.max_queued_bytes || limits.max_queue_count == 0 {
-            return Offer::Refused(payload, token);
-        }
-        match limits.policy {
-            DropPolicy::Oldest => {
-                while !self.has_room(len) {
-                    let Some(oldest) = self.evict() else { break };
-                    evicted.push(oldest);
-                }
-            }
-            DropPolicy::Newest => {}
-            DropPolicy::DedupeLatest => {
-                for frame in &mut self.waiting {
-                    if let Outgoing::Data { payload: waiting, token: earlier } = frame
-                        && *waiting == payload
-                    {
-                        // A diagnostic nobody waits for must not cost the other send its fate.
-                        let later = token.or(*earlier);
-                        return Offer::Replaced(std::mem::replace(earlier, later));
-                    }
-                }
-            }
-        }
-        if !self.has_room(len) {
-            return Offer::Refused(payload, token);
-        }
-        self.waiting_data += 1;
-        self.waiting_data_bytes += len;
-        self.waiting.push_back(Outgoing::Data { payload: payload.detached(), token });
-        Offer::Taken
     }
 
     /// The next frame, or run of ACKs, to encode; its encoded length is to be given to [`Self::polled`].
@@ -417,20 +326,6 @@ impl Outbox {
         }
     }
 
-    fn has_room(&self, len: usize) -> bool {
-        self.waiting_data < self.limits.max_queue_count && self.waiting_data_bytes + len <= self.limits.max_queued_bytes
-    }
-
-    fn evict(&mut self) -> Option<(Payload, Option<Token>)> {
-        let index = self.waiting.iter().position(|f| matches!(f, Outgoing::Data { .. }))?;
-        let frame = self.waiting.remove(index)?;
-        self.uncount(&frame);
-        match frame {
-            Outgoing::Data { payload, token } => Some((payload, token)),
-            _ => None,
-        }
-    }
-
     fn uncount(&mut self, waiting: &Outgoing) {
         let len = waiting.encoded_len();
         if let Outgoing::Data { .. } = waiting {
@@ -440,57 +335,4 @@ impl Outbox {
             self.waiting_urgent -= 1;
         }
     }
-}
-
-impl Outgoing {
-    /// Whether no data frame that was sent later may go before it, nor it before one that was sent earlier.
-    fn keeps_its_place(&self) -> bool {
-        matches!(self, Outgoing::Data { .. } | Outgoing::Transaction(_) | Outgoing::Bye(_))
-    }
-
-    /// Whether it counts among those that are unacknowledged.
-    #[inline]
-    fn awaits_ack(&self) -> bool {
-        match self {
-            Outgoing::Data { .. } => true,
-            Outgoing::Transaction(tx) => matches!(tx.ack, Frames::Tracked(tracked) if tracked.is_send()),
-            _ => false,
-        }
-    }
-
-    /// Its length, unless the application alone causes such frames.
-    #[inline]
-    fn peer_caused_len(&self) -> usize {
-        if self.keeps_its_place() { 0 } else { self.encoded_len() }
-    }
-
-    /// Length of its frame, or frames, in bytes (PROTOCOL section 3).
-    #[inline]
-    fn encoded_len(&self) -> usize {
-        match self {
-            Outgoing::Data { payload, .. } => data_len(payload),
-            Outgoing::Acks { count, .. } => ACK_LEN * *count as usize,
-            Outgoing::Ping(_) | Outgoing::Pong => 13,
-            Outgoing::EndpointInfo => 25,
-            Outgoing::Bye(reason) => 13 + reason.len(),
-            Outgoing::Transaction(tx) => tx.frame.encoded_len(),
-        }
-    }
-}
-
-impl Payload {
-    /// The same bytes in an allocation of their own: what waits long must not keep alive the
-    /// larger block it was cut from.
-    pub fn detached(self) -> Payload {
-        match self {
-            Payload::Utf8(text) => Payload::Utf8(text.detached()),
-            Payload::Binary(data) => Payload::Binary(Bytes::copy_from_slice(&data)),
-            Payload::Error(text) => Payload::Error(text.detached()),
-        }
-    }
-}
-
-#[inline]
-fn data_len(payload: &Payload) -> usize {
-    protocol::data_len(payload.len())
 }

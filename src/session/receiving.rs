@@ -72,7 +72,7 @@ impl Session {
             || overtakes(&frame)
             || (self.backlog.is_empty() && self.joins_held(&frame, self.hooks));
         if !at_once {
-            self.backlog_bytes += frame.len() + BACKLOG_OVERHEAD;
+            self.backlog_bytes = self.backlog_bytes.saturating_add(backlog_len(&frame));
             // What waits long must not keep alive the block it was read into.
             self.backlog.push_back((Bytes::copy_from_slice(&frame), self.hooks));
             return;
@@ -82,7 +82,7 @@ impl Session {
 
     #[inline]
     fn heard_of(&mut self, bytes: usize) {
-        self.bytes_rx += bytes as u64;
+        self.bytes_rx = self.bytes_rx.saturating_add(bytes as u64);
         self.keepalive.heard();
         self.held_until = None;
     }
@@ -98,7 +98,7 @@ impl Session {
         };
         hooks.contains(kind)
             && self.held.len() < MAX_HELD
-            && self.held_bytes + frame.len() <= self.config.max_backlog
+            && self.held_bytes.saturating_add(frame.len()) <= self.config.max_backlog
             && protocol::decode(frame.clone()).is_ok_and(|(sid, _)| sid == self.sid)
     }
 
@@ -150,7 +150,7 @@ impl Session {
         if hooks.contains(payload.kind()) {
             let length = payload.len();
             self.held.push_back((ack, length));
-            self.held_bytes += length;
+            self.held_bytes = self.held_bytes.saturating_add(length);
             self.events.push_back(Event::Held(payload, hooks));
             return;
         }
@@ -162,7 +162,7 @@ impl Session {
     /// handled as far as nothing else is held.
     pub(super) fn on_verdict(&mut self, now: Instant) {
         let Some((ack, length)) = self.held.pop_front() else { return };
-        self.held_bytes -= length;
+        self.held_bytes = self.held_bytes.saturating_sub(length);
         if !matches!(self.phase, Phase::Open) {
             return;
         }
@@ -175,7 +175,7 @@ impl Session {
             && (self.held.is_empty() || self.joins_held(frame, *hooks))
         {
             let Some((frame, hooks)) = self.backlog.pop_front() else { break };
-            self.backlog_bytes -= frame.len() + BACKLOG_OVERHEAD;
+            self.backlog_bytes = self.backlog_bytes.saturating_sub(backlog_len(&frame));
             self.on_frame(frame, hooks, now);
         }
     }
@@ -221,7 +221,7 @@ impl Session {
         if !matches!(self.phase, Phase::Open) {
             return;
         }
-        self.bad_frames += 1;
+        self.bad_frames = self.bad_frames.saturating_add(1);
         self.send_diagnostic(error.to_string());
         if self.bad_frames >= MAX_BAD_FRAMES {
             let reason = format!("{MAX_BAD_FRAMES} malformed frames, the last: {error}");
@@ -229,6 +229,11 @@ impl Session {
             self.close(reason, None, now);
         }
     }
+}
+
+/// What a frame in the backlog counts there.
+fn backlog_len(frame: &Bytes) -> usize {
+    frame.len().saturating_add(BACKLOG_OVERHEAD)
 }
 
 /// Whether a frame is handled at once although a message before it waits for its verdict: one that

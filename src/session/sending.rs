@@ -80,7 +80,7 @@ impl Session {
             match frame {
                 Outgoing::Acks { first, count } => {
                     for run in (0..count).step_by(MAX_RUN as usize) {
-                        transmits.push(self.acks_of(first.wrapping_add(run), MAX_RUN.min(count - run)));
+                        transmits.push(self.acks_of(first.wrapping_add(run), MAX_RUN.min(count.saturating_sub(run))));
                     }
                 }
                 frame => transmits.push(Transmit::Frame(self.number(frame))),
@@ -96,7 +96,7 @@ impl Session {
         }
         let (chunk, then) = self.next_chunk()?;
         let length = chunk.encoded_len();
-        self.bytes_tx += length as u64;
+        self.bytes_tx = self.bytes_tx.saturating_add(length as u64);
         self.outbox.passed_through(length, then);
         Some(Transmit::Frame(chunk))
     }
@@ -112,8 +112,8 @@ impl Session {
 
     #[inline]
     fn acks_of(&mut self, first: u32, count: u32) -> Transmit {
-        let length = Frame::Ack { ack: first }.encoded_len() * count as usize;
-        self.bytes_tx += length as u64;
+        let length = Frame::Ack { ack: first }.encoded_len().saturating_mul(count as usize);
+        self.bytes_tx = self.bytes_tx.saturating_add(length as u64);
         self.outbox.polled(length, OnWritten::Nothing);
         Transmit::Acks { first, count }
     }
@@ -159,7 +159,7 @@ impl Session {
             Outgoing::Bye(reason) => (Frame::Bye { ack: self.acks.pass(), reason }, OnWritten::Nothing),
         };
         let length = frame.encoded_len();
-        self.bytes_tx += length as u64;
+        self.bytes_tx = self.bytes_tx.saturating_add(length as u64);
         self.outbox.polled(length, then);
         frame
     }
@@ -196,7 +196,7 @@ impl Session {
         let token = self.take_token();
         let ack = self.acks.track(Tracked::Send(token));
         let length = protocol::data_len(payload);
-        self.bytes_tx += length as u64;
+        self.bytes_tx = self.bytes_tx.saturating_add(length as u64);
         self.outbox.passed_through(length, OnWritten::Tracked(ack));
         Some(ack)
     }
@@ -236,7 +236,7 @@ impl Session {
             && *last == outcome
             && first.wrapping_add(*count) == token
         {
-            *count += 1;
+            *count = count.saturating_add(1);
             return;
         }
         self.events.push_back(Event::Settled { first: token, count: 1, outcome });
@@ -247,7 +247,7 @@ impl Session {
     pub(super) fn acknowledge_send(&mut self, token: Token) {
         let (first, count) = self.acknowledged;
         if count != 0 && first.wrapping_add(count) == token {
-            self.acknowledged.1 += 1;
+            self.acknowledged.1 = self.acknowledged.1.saturating_add(1);
             return;
         }
         self.flush_acknowledged();
@@ -277,5 +277,5 @@ pub(super) fn close_reason(code: u16, reason: &str) -> CloseReason {
 
 /// The longest part of `text` from its start that has at most `max` bytes and ends between characters.
 fn truncate(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
+    text.get(..text.floor_char_boundary(max)).unwrap_or_default()
 }

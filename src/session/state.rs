@@ -6,7 +6,7 @@ use super::acks::Tracked;
 use super::io::{CloseReason, Event, Input, Outcome};
 use super::outbox::{OnWritten, Outgoing};
 use super::transaction::{Frames, Transactions};
-use super::{CLOSE_TIMEOUT, MAX_CLOSE_TIME, PRESUMED_CONNECTED, Session};
+use super::{CLOSE_TIMEOUT, MAX_CLOSE_TIME, PRESUMED_CONNECTED, Session, later};
 use crate::protocol::Text;
 
 /// ```text
@@ -61,8 +61,8 @@ impl Session {
         self.phase = Phase::Closing {
             reason,
             sent: false,
-            deadline: now + CLOSE_TIMEOUT,
-            latest: now + MAX_CLOSE_TIME,
+            deadline: later(now, CLOSE_TIMEOUT),
+            latest: later(now, MAX_CLOSE_TIME),
             overdue: false,
         };
     }
@@ -88,7 +88,7 @@ impl Session {
     /// Our ENDPOINT_INFO was acknowledged.
     pub(super) fn on_info_acknowledged(&mut self, now: Instant) {
         if self.peer_info == PeerInfo::Unknown {
-            self.peer_info = PeerInfo::Expected { until: now + PRESUMED_CONNECTED };
+            self.peer_info = PeerInfo::Expected { until: later(now, PRESUMED_CONNECTED) };
         }
     }
 
@@ -120,7 +120,7 @@ impl Session {
     /// The socket makes progress: a closing session waits on.
     fn extend_closing(&mut self, now: Instant) {
         if let Phase::Closing { deadline, latest, overdue, .. } = &mut self.phase {
-            *deadline = (now + CLOSE_TIMEOUT).min(*latest);
+            *deadline = later(now, CLOSE_TIMEOUT).min(*latest);
             *overdue = *deadline <= now;
         }
     }

@@ -42,13 +42,13 @@ pub(super) async fn read(
     plain: bool,
 ) -> Result<Vec<u8>, ConnectError> {
     let mut buffer = Vec::with_capacity(HEAD_ROOM);
-    let mut interim = 0;
+    let mut interim = 0_usize;
     let head = loop {
         let head = read_head(transport, &mut buffer, max_head, plain).await?;
         if !head.is_interim() {
             break head;
         }
-        interim += 1;
+        interim = interim.saturating_add(1);
         if interim > MAX_INTERIM {
             return Err(not(&format!("the server has sent more than {MAX_INTERIM} interim answers")));
         }

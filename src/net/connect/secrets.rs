@@ -57,9 +57,9 @@ impl Secrets {
         }
         // The end of a text may have been cut off in the middle of one.
         for secret in &self.0 {
-            let cut = (SHORTEST..secret.len()).rev().filter(|end| secret.is_char_boundary(*end));
-            if let Some(part) = cut.map(|end| &secret[..end]).find(|part| text.ends_with(part)) {
-                text.truncate(text.len() - part.len());
+            let mut cut = (SHORTEST..secret.len()).rev().filter_map(|end| secret.get(..end));
+            if let Some(part) = cut.find(|part| text.ends_with(part)) {
+                text.truncate(text.len().saturating_sub(part.len()));
                 text.push_str(HIDDEN);
                 break;
             }
@@ -70,10 +70,9 @@ impl Secrets {
 
 /// The ways in which servers quote a text: in URLs, in HTML, in JSON.
 fn add_spellings(secret: &str, spellings: &mut Vec<String>) {
-    let mut encoded =
-        vec![secret.to_owned(), percent(secret, "-_.!~*'()"), percent(secret, "-_.*"), percent(secret, "-_.~")];
-    encoded.push(encoded[2].replace("%20", "+"));
-    for one in encoded {
+    let form = percent(secret, "-_.*");
+    let plus = form.replace("%20", "+");
+    for one in [secret.to_owned(), percent(secret, "-_.!~*'()"), form, percent(secret, "-_.~"), plus] {
         let html = one.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
         spellings.push(html.replace('\'', "&#39;"));
         spellings.push(html);
@@ -100,19 +99,18 @@ fn percent(text: &str, plain: &str) -> String {
 fn hide_fields(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
-    let mut rest = 0;
-    for (at, _) in lower.match_indices(FIELD) {
-        let start = at + FIELD.len();
-        if at < rest {
-            continue;
-        }
-        let length =
-            text[start..].find(|c: char| c.is_whitespace() || "&\"'<>".contains(c)).unwrap_or(text.len() - start);
-        out.push_str(&text[rest..start]);
+    // Both have the same length.
+    let (mut rest, mut lower) = (text, lower.as_str());
+    while let Some(at) = lower.find(FIELD)
+        && let Some((shown, value)) = rest.split_at_checked(at.saturating_add(FIELD.len()))
+    {
+        let end = value.find(|c: char| c.is_whitespace() || "&\"'<>".contains(c)).unwrap_or(value.len());
+        out.push_str(shown);
         out.push_str(HIDDEN);
-        rest = start + length;
+        rest = value.get(end..).unwrap_or_default();
+        lower = lower.get(lower.len().saturating_sub(rest.len())..).unwrap_or_default();
     }
-    out.push_str(&text[rest..]);
+    out.push_str(rest);
     out
 }
 

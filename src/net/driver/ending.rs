@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{Driver, Stage};
 use crate::net::socket::take_turns;
 use crate::net::transport::Transport;
-use crate::session::{CloseReason, Input};
+use crate::session::{CloseReason, Input, later};
 
 /// How long a socket may take to finish after its session is over.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,7 +37,7 @@ impl Driver {
 
     fn end(&mut self, reason: Option<CloseReason>, now: Instant) {
         self.session.handle(Input::Disconnected(reason), now);
-        self.stage = Stage::Finishing { by: now + FINISH_TIMEOUT };
+        self.stage = Stage::Finishing { by: later(now, FINISH_TIMEOUT) };
     }
 
     /// Brings a connection to its end once its session has come to one.
@@ -81,7 +81,7 @@ fn discard(transport: &mut Transport, left: &mut usize, cx: &mut Context<'_>) ->
         if result.is_err() || read == 0 || *left < read {
             return Poll::Ready(());
         }
-        *left -= read;
+        *left = left.saturating_sub(read);
         batch = batch.saturating_sub(read);
     }
     take_turns(cx);

@@ -20,7 +20,7 @@ pub(super) struct Lingering {
 
 impl Lingering {
     pub(super) fn begin(server: Rc<Server>, slot: Slot, counters: Arc<Counters>) -> Self {
-        server.lingering.set(server.lingering.get() + 1);
+        server.lingering.set(server.lingering.get().saturating_add(1));
         Lingering { server, slot, counters }
     }
 
@@ -55,7 +55,7 @@ impl Drop for Lingering {
         self.counters.set_spooled(0);
         self.server.app.gone(self.slot);
         self.server.app.commit();
-        self.server.lingering.set(self.server.lingering.get() - 1);
+        self.server.lingering.set(self.server.lingering.get().saturating_sub(1));
         self.server.stop_if_idle();
     }
 }

@@ -4,6 +4,8 @@
 //! flush. The task sleeps until the socket, the application or the session's timer wants it.
 
 mod ending;
+#[cfg(test)]
+mod fault_tests;
 mod greeting;
 mod linger;
 mod progress;
@@ -11,6 +13,7 @@ mod reading;
 mod streams;
 mod writing;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -280,7 +283,7 @@ impl Driver {
             match &event {
                 Event::Transaction(TxEvent::Chunk { data, .. }) => {
                     self.intake.add(app, data.len());
-                    self.bulk += data.len();
+                    self.bulk = self.bulk.saturating_add(data.len());
                     any = true;
                     app.event(self.slot, event);
                     continue;
@@ -293,17 +296,17 @@ impl Driver {
                         continue;
                     }
                     let name = if let TxEvent::Started { name, .. } = event { name.len() } else { 0 };
-                    self.intake.add(app, TX_RECORD + name);
+                    self.intake.add(app, TX_RECORD.saturating_add(name));
                 }
                 Event::Message(payload) | Event::Held(payload, _) => {
-                    self.figures.messages_rx += 1;
+                    self.figures.messages_rx = self.figures.messages_rx.saturating_add(1);
                     self.intake.add(app, payload.len());
                 }
                 Event::Settled { count, outcome: Outcome::TimedOut, .. } => {
-                    self.figures.ack_timeouts += u64::from(*count)
+                    self.figures.ack_timeouts = self.figures.ack_timeouts.saturating_add(u64::from(*count));
                 }
                 Event::Dropped { kind, bytes } => {
-                    self.figures.dropped += 1;
+                    self.figures.dropped = self.figures.dropped.saturating_add(1);
                     let trace = self.server.config.trace;
                     trace.backpressure(self.session.sid(), format_args!("dropped {kind:?} of {bytes} bytes"));
                 }
@@ -374,10 +377,16 @@ impl Driver {
 impl Drop for Driver {
     /// A fault of ours in one session ends that session, and is heard of.
     fn drop(&mut self) {
-        if std::thread::panicking() && !self.reported_closed {
+        if !std::thread::panicking() || self.reported_closed {
+            return;
+        }
+        // A second fault, in what the first has left behind, must not end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
             let now = Instant::now();
+            let sid = self.session.sid();
+            self.server.config.trace.server(format_args!("session {sid} ends by a fault of this server"));
             self.session.handle(Input::Disconnected(None), now);
             self.deliver(now);
-        }
+        }));
     }
 }

@@ -27,6 +27,10 @@ impl Driver {
         more || self.transport.socket().is_interrupted()
     }
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "a batch is bounded, and counting does not come to the end of 64 bits"
+    )]
     fn read_batch(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let server = self.server.clone();
         let (app, trace) = (server.app.as_ref(), server.config.trace);

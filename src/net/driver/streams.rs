@@ -108,7 +108,7 @@ impl Driver {
     #[inline]
     pub(super) fn spooled_bytes(&self) -> u64 {
         let incoming = self.spools.as_ref().map_or(0, |spools| spools.in_files());
-        incoming + self.sources.as_ref().map_or(0, |sources| sources.in_files())
+        incoming.saturating_add(self.sources.as_ref().map_or(0, |sources| sources.in_files()))
     }
 
     /// The session is over: what has come whole of streams can still be read.

@@ -36,10 +36,10 @@ impl Driver {
         self.writer.begin();
         self.fill(sid, Session::poll_queued);
         sends.for_each(|kind, range, bytes| {
-            let length = protocol::data_len(range.len());
+            let Some(payload) = bytes.get(range.clone()) else { return };
+            let length = protocol::data_len(payload.len());
             let at_once = !congested && self.writer.has_room() && length < LARGE_FRAME;
-            if let Some(ack) = if at_once { self.session.send_now(range.len()) } else { None } {
-                let payload = &bytes[range];
+            if let Some(ack) = if at_once { self.session.send_now(payload.len()) } else { None } {
                 self.put_with(length, |out| protocol::encode_data(sid, kind.frame_type(), ack, payload, out));
                 return;
             }
@@ -94,7 +94,7 @@ impl Driver {
         if length < LARGE_FRAME || self.server.config.trace.frames() {
             self.put_with(length, |out| frame.encode(sid, out));
         } else {
-            self.figures.frames_tx += 1;
+            self.figures.frames_tx = self.figures.frames_tx.saturating_add(1);
             self.writer.put_large(length, |out| frame.encode_head(sid, out));
         }
     }
@@ -102,12 +102,12 @@ impl Driver {
     /// Puts a frame of that length, appended by `encode`.
     #[inline]
     fn put_with(&mut self, length: usize, encode: impl FnOnce(&mut BytesMut)) {
-        self.figures.frames_tx += 1;
+        self.figures.frames_tx = self.figures.frames_tx.saturating_add(1);
         let trace = &self.server.config.trace;
         self.writer.put(length, |out| {
             let start = out.len();
             encode(out);
-            trace.frame(Direction::Out, &out[start..]);
+            trace.frame(Direction::Out, out.get(start..).unwrap_or_default());
         });
     }
 

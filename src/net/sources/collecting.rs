@@ -20,7 +20,7 @@ impl Sources {
                 Some(Notice::Credit { key, bytes: data.len() })
             }
             State::Spooling { waiting, collected, .. } => {
-                *collected += data.len() as u64;
+                *collected = collected.saturating_add(data.len() as u64);
                 if *collected > self.max_spool {
                     let text = format!("the source has more than {} bytes, the limit of maxSpoolBytes", self.max_spool);
                     self.forget(key);

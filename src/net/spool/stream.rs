@@ -123,12 +123,12 @@ impl Patience {
     pub(super) fn is_over(&mut self, length: Duration, app: &dyn Application, waker: &Waker, now: Instant) -> bool {
         while self.since.is_none() {
             // What was passed on may be behind a batch that is still being handed out.
-            if app.is_idle() || app.taken() >= self.taken + 2 {
+            if app.is_idle() || app.taken() >= self.taken.saturating_add(2) {
                 self.since = Some(now);
             } else if app.wake_when_taken(app.taken(), waker) {
                 return false;
             }
         }
-        self.since.is_some_and(|since| since + length <= now)
+        self.since.is_some_and(|since| now.saturating_duration_since(since) >= length)
     }
 }

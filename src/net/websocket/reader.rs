@@ -109,13 +109,13 @@ impl Reader {
         mut take: impl FnMut(&[u8]) -> bool,
     ) -> Poll<io::Result<Option<Result<Incoming, Violation>>>> {
         loop {
-            if let Some((header, length)) = self.unmask_plain() {
-                if take(&self.block[header..header + length]) {
-                    self.block.advance(header + length);
+            if let Some((header, end)) = self.unmask_plain() {
+                if self.block.get(header..end).is_some_and(&mut take) {
+                    self.block.advance(end);
                     continue;
                 }
-                self.block.advance(header);
-                let payload = self.block.split_to(length).freeze();
+                let mut payload = self.block.split_to(end).freeze();
+                payload.advance(header);
                 return Poll::Ready(Ok(Some(Ok(Incoming::Binary(payload)))));
             }
             match self.parse() {
@@ -126,12 +126,12 @@ impl Reader {
             }
             let read = match &mut self.partial {
                 Some(Partial { payload, .. }) => {
-                    let room = payload.capacity() - payload.len();
+                    let room = payload.capacity().saturating_sub(payload.len());
                     let mut rest = payload.limit(room);
                     ready!(pin!(io.read_buf(&mut rest)).poll(cx))?
                 }
                 None => {
-                    if self.block.capacity() - self.block.len() < blocks::BLOCK / 4 {
+                    if self.block.capacity().saturating_sub(self.block.len()) < blocks::BLOCK / 4 {
                         self.block.reserve(blocks::BLOCK);
                     }
                     let room = if self.large { HEAD } else { usize::MAX };
@@ -146,7 +146,7 @@ impl Reader {
     }
 
     /// Unmasks the next frame in the block if it is as most are: a whole binary message, short, and complete.
-    /// Gives the lengths of its header and its payload. Every other frame is for [`Self::parse`].
+    /// Gives where its payload begins and ends, both within the block. Every other frame is for [`Self::parse`].
     #[inline]
     fn unmask_plain(&mut self) -> Option<(usize, usize)> {
         let (&[first, second], rest) = self.block.split_first_chunk()?;
@@ -154,32 +154,32 @@ impl Reader {
         if first != FINAL_BINARY || masked != self.masked || self.partial.is_some() || self.fragments.is_some() {
             return None;
         }
-        let (unmasked_header, length) = match second & !MASKED {
-            length @ ..=125 => (2, usize::from(length)),
-            126 => (4, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        let (header, length) = match second & !MASKED {
+            length @ ..=125 => (if masked { 6 } else { 2 }, usize::from(length)),
+            126 => (if masked { 8 } else { 4 }, usize::from(u16::from_be_bytes(*rest.first_chunk()?))),
             _ => return None,
         };
-        let header = if masked { unmasked_header + 4 } else { unmasked_header };
-        if length >= OWN_MEMORY || self.block.len() < header + length {
+        let end = length.saturating_add(header);
+        if length >= OWN_MEMORY || self.block.len() < end {
             return None;
         }
         if masked {
-            let (header, payload) = self.block[..header + length].split_at_mut(header);
+            let (header, payload) = self.block.get_mut(..end)?.split_at_mut_checked(header)?;
             mask::apply(payload, *header.last_chunk()?, 0);
         }
         self.large = false;
-        Some((header, length))
+        Some((header, end))
     }
 
     /// Takes one frame out of what has been read. `None`: it is not complete.
     fn parse(&mut self) -> Result<Option<Step>, Violation> {
         if let Some(Partial { length, payload, .. }) = &mut self.partial {
             if payload.len() < *length {
-                let there = self.block.split_to((*length - payload.len()).min(self.block.len()));
+                let there = self.block.split_to(length.saturating_sub(payload.len()).min(self.block.len()));
                 payload.extend_from_slice(&there);
             } else {
                 // The block is empty: what was in it belongs to this frame.
-                self.block.extend_from_slice(&payload[*length..]);
+                self.block.extend_from_slice(payload.get(*length..).unwrap_or_default());
                 payload.truncate(*length);
             }
             if payload.len() < *length {
@@ -199,7 +199,7 @@ impl Reader {
             let payload = self.block.split_to(length);
             return self.on_frame(&header, payload).map(|incoming| Some(Step::Incoming(incoming)));
         }
-        let capacity = if self.large { length + HEAD } else { length };
+        let capacity = if self.large { length.saturating_add(HEAD) } else { length };
         self.partial = Some(Partial { header, length, payload: BytesMut::with_capacity(capacity) });
         Ok(Some(Step::More))
     }

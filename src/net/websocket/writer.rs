@@ -85,9 +85,9 @@ impl Writer {
         let payload = self.block.len();
         encode(&mut self.block);
         if let Some(key) = key {
-            mask::apply(&mut self.block[payload..], key, 0);
+            self.mask_from(payload, key);
         }
-        self.put += (self.block.len() - before) as u64;
+        self.count_put(before);
         self.messages.push_back((self.put, length));
     }
 
@@ -104,11 +104,12 @@ impl Writer {
         let payload = encode(&mut self.block).cloned().unwrap_or_default();
         if let Some(key) = key {
             self.block.extend_from_slice(&payload);
-            mask::apply(&mut self.block[start..], key, 0);
+            self.mask_from(start, key);
         } else {
             self.payload = payload;
         }
-        self.put += (self.block.len() - before + self.payload.len()) as u64;
+        self.count_put(before);
+        self.put = self.put.saturating_add(self.payload.len() as u64);
         self.messages.push_back((self.put, length));
     }
 
@@ -152,10 +153,10 @@ impl Writer {
             if taken == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.written += taken as u64;
+            self.written = self.written.saturating_add(taken as u64);
             let of_block = taken.min(self.block.len());
             self.block.advance(of_block);
-            self.payload.advance(taken - of_block);
+            self.payload.advance(taken.saturating_sub(of_block).min(self.payload.len()));
         }
         // Its memory may be wanted for what comes next.
         self.payload = Bytes::new();
@@ -175,7 +176,7 @@ impl Writer {
             if end > self.written {
                 break;
             }
-            bytes += length;
+            bytes = length.saturating_add(bytes);
             self.messages.pop_front();
         }
         bytes
@@ -215,9 +216,20 @@ impl Writer {
         let start = self.block.len();
         self.block.put_slice(payload);
         if let Some(key) = key {
-            mask::apply(&mut self.block[start..], key, 0);
+            self.mask_from(start, key);
         }
-        self.put += (self.block.len() - before) as u64;
+        self.count_put(before);
+    }
+
+    /// Masks what stands in the block from `start` on.
+    fn mask_from(&mut self, start: usize, key: [u8; 4]) {
+        mask::apply(self.block.get_mut(start..).unwrap_or_default(), key, 0);
+    }
+
+    /// The block had `before` bytes before something was put.
+    #[inline]
+    fn count_put(&mut self, before: usize) {
+        self.put = self.put.saturating_add(self.block.len().saturating_sub(before) as u64);
     }
 
     /// Gives the key that the payload is to be masked with.

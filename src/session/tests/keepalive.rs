@@ -1,5 +1,7 @@
 //! The heartbeat (API: `keepAliveIntervalMs`), 15 s unless said.
 
+use std::time::Duration;
+
 use super::driver::{SID, Transmit, encode, ms};
 use super::pair::{Pair, Side, Solo, bye_frame, info_frame, reason, text_frame};
 use crate::protocol::Frame;
@@ -283,5 +285,16 @@ fn answers_left_unread_behind_a_slow_hook_do_not_get_the_peer_closed() {
     solo.verdict();
     solo.driver.input(Input::Timeout);
     assert!(solo.driver.session.can_receive());
+    assert!(!is_closing(&mut solo));
+}
+
+#[test]
+fn a_time_that_no_clock_shows_never_comes() {
+    let mut solo =
+        Solo::connected(Config { keep_alive: Duration::MAX, ack_timeout: Duration::MAX, ..Config::default() });
+    solo.send_text("unanswered");
+    solo.frames();
+    solo.advance(u64::from(u32::MAX));
+    assert_eq!((solo.frames(), ticks(&solo.events())), (vec![], 0));
     assert!(!is_closing(&mut solo));
 }

@@ -67,11 +67,11 @@ impl Session {
     /// Chunks are delivered in order of arrival; published clients number them in ways of their own.
     pub(super) fn on_tx_chunk(&mut self, tx_id: u32, offset: u64, data: Bytes) {
         let Some(incoming) = self.tx.incoming.get_mut(&tx_id) else {
-            self.tx.unknown += 1;
+            self.tx.unknown = self.tx.unknown.saturating_add(1);
             return;
         };
         if incoming.behaviour == Behaviour::Push && offset != incoming.received {
-            self.tx.odd_offsets += 1;
+            self.tx.odd_offsets = self.tx.odd_offsets.saturating_add(1);
         }
         incoming.received = incoming.received.saturating_add(data.len() as u64);
         if data.is_empty() {
@@ -80,7 +80,7 @@ impl Session {
         if incoming.behaviour == Behaviour::Push && incoming.size.is_some_and(|size| incoming.received > size) {
             return self.give_up_incoming(tx_id, TxEnd::SizeBelied);
         }
-        incoming.unread += data.len() as u64;
+        incoming.unread = incoming.unread.saturating_add(data.len() as u64);
         if incoming.unread > self.config.max_unread {
             return self.give_up_incoming(tx_id, TxEnd::Overflow);
         }
@@ -95,7 +95,7 @@ impl Session {
                 Some(Refusal::PutOff) => self.tx.refused.insert(tx_id, Refusal::PutOffFinished),
                 Some(Refusal::PutOffFinished) | None => {}
             }
-            self.tx.unknown += 1;
+            self.tx.unknown = self.tx.unknown.saturating_add(1);
             return;
         };
         self.acknowledge(ack);

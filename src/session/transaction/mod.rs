@@ -127,7 +127,7 @@ impl Session {
     /// TX_CANCEL does not tell the direction: the sender's own transaction comes first.
     fn on_tx_cancel(&mut self, ack: u32, tx_id: u32) {
         if !self.tx.incoming_is_known(tx_id) && !self.tx.outgoing.has(tx_id) {
-            self.tx.unknown += 1;
+            self.tx.unknown = self.tx.unknown.saturating_add(1);
             return;
         }
         // Before whatever that makes us say.

@@ -174,7 +174,7 @@ impl Session {
             Source::Fed { .. } if data.is_empty() => return,
             Source::Fed { fed, .. } => {
                 let at = *fed;
-                *fed += data.len() as u64;
+                *fed = fed.saturating_add(data.len() as u64);
                 if transaction.size.is_some_and(|size| *fed > size) {
                     return self.fail_outgoing(key, TxOutcome::SourceFailed);
                 }
@@ -219,7 +219,7 @@ impl Session {
         let transaction = key.and_then(|key| Some((key, self.tx.outgoing.by_key.get_mut(&key)?)));
         let Some((key, transaction)) = transaction.filter(|(_, transaction)| transaction.stage != Stage::Finished)
         else {
-            self.tx.unknown += 1;
+            self.tx.unknown = self.tx.unknown.saturating_add(1);
             return;
         };
         let size = transaction.size.unwrap_or(0);
@@ -265,7 +265,8 @@ impl Session {
         let (offset, data) = transaction.queue.front_mut()?;
         let at = *offset;
         let chunk = data.split_to(data.len().min(CHUNK));
-        *offset += chunk.len() as u64;
+        let end = at.saturating_add(chunk.len() as u64);
+        *offset = end;
         if data.is_empty() {
             transaction.queue.pop_front();
         }
@@ -277,7 +278,7 @@ impl Session {
                 self.events.push_back(Event::Transaction(TxEvent::Credit { key, bytes: chunk.len() }));
             }
             Source::Ranged { sent, .. } => {
-                sent.add(at, at + chunk.len() as u64);
+                sent.add(at, end);
                 if sent.pieces() > MAX_PIECES {
                     self.fail_outgoing(key, TxOutcome::TooManyPieces);
                 }
@@ -305,10 +306,10 @@ impl Session {
             let Some(next) = waiting.pop_front() else { return };
             *current = next;
         }
-        let len = (current.1 - current.0).min(READ) as usize;
+        let len = current.1.saturating_sub(current.0).min(READ) as usize;
         *reading = Some((current.0, len));
         let start = current.0;
-        current.0 += len as u64;
+        current.0 = current.0.saturating_add(len as u64);
         self.events.push_back(Event::Transaction(TxEvent::Read { key, start, len }));
     }
 

@@ -5,7 +5,7 @@
 pub(super) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
-    /// Adds `start..end`, joining what touches it.
+    /// Adds `start..end`, joining what touches it. `start` is not behind `end`: so `from` is not behind `to`.
     pub(super) fn add(&mut self, start: u64, end: u64) {
         let from = self.0.partition_point(|&(_, e)| e < start);
         let to = self.0.partition_point(|&(s, _)| s <= end);

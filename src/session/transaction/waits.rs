@@ -56,7 +56,7 @@ impl Session {
     /// TX_START was written at `at`, by the clock that stands while reading is paused.
     pub(in crate::session) fn on_start_written(&mut self, tx_id: u32, at: Instant) {
         if self.tx.outgoing.is_held(tx_id) {
-            self.tx.outgoing.set_due(tx_id, Some(at + START_WAIT));
+            self.tx.outgoing.set_due(tx_id, at.checked_add(START_WAIT));
         }
     }
 
@@ -88,7 +88,7 @@ impl Session {
     /// The last chunk asked for was written at `at`.
     pub(in crate::session) fn on_rest(&mut self, tx_id: u32, at: Instant) {
         if self.tx.outgoing.keys.get(&tx_id).is_some_and(|key| self.tx.outgoing.rests(*key)) {
-            self.tx.outgoing.set_due(tx_id, Some(at + REST));
+            self.tx.outgoing.set_due(tx_id, at.checked_add(REST));
         }
     }
 
