@@ -1,5 +1,6 @@
 // The extensions of a server: who is registered, and the running of their hooks.
 import { types } from "node:util";
+import { DataKind } from "./numbers.js";
 import { debugSection } from "./options.js";
 import { nearest, unknownName } from "./option-names.js";
 import { peek, report } from "./report.js";
@@ -10,11 +11,6 @@ import { warn } from "./warnings.js";
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 /** @typedef {keyof Extension & `${"before" | "on"}_${string}`} HookName */
 /** @typedef {{ value: any }} Box */
-
-/** The kinds of messages, as the native side numbers them. */
-export const UTF8 = 0;
-export const BINARY = 1;
-export const ERROR = 2;
 
 const SEND_HOOKS = /** @type {const} */ (["before_send_utf8", "before_send_binary", "before_send_error"]);
 const RECEIVE_HOOKS = /** @type {const} */ (["on_receive_utf8", "on_receive_binary", "on_receive_error"]);
@@ -307,7 +303,7 @@ class Run {
     }
     try {
       const { value } = this.#box;
-      if (this.#kind === BINARY ? Buffer.isBuffer(value) : typeof value === "string") return true;
+      if (this.#kind === DataKind.BINARY ? Buffer.isBuffer(value) : typeof value === "string") return true;
       this.#box.value = good;
       this.#listener.failed(new TypeError(`${this.#name} left ${describe(value)} in the box.`), extension, this.#name);
     } catch (error) {
