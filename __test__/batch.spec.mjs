@@ -30,16 +30,6 @@ test("a reason of any length closes its session and does nothing else", async (t
   }
 });
 
-test("an error that cannot be looked at delays no message behind it", async (t) => {
-  const child = Child.start(t, "unprintable-error.mjs");
-  const { port } = await child.report("listening");
-  const peer = await Peer.connect({ port });
-  await peer.ready();
-  for (let i = 0; i < 5; i++) peer.sendText(String(i));
-  for (let i = 0; i < 5; i++) assert.equal((await child.report("got")).text, String(i));
-  assert.equal(child.reports.filter(({ name }) => name === "uncaughtException").length, 0);
-});
-
 test("a server works while its process's timers are faked", async (t) => {
   const child = Child.start(t, "faked-timers.mjs");
   const { port } = await child.report("listening");

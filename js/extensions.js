@@ -169,7 +169,7 @@ export class Extensions {
    * @param {string} hook
    */
   #report = (error, extension, hook) => {
-    this.#trace(String(peek(extension, "name")), `${hook} failed:`, error);
+    this.#trace(nameOf(extension), `${hook} failed:`, error);
     try {
       this.#server._emit("extension-error", error, extension, hook);
     } catch (second) {
@@ -188,7 +188,7 @@ export class Extensions {
     if (hooks === undefined) this.#undecided.set(extension, (hooks = new Set()));
     if (hooks.has(hook)) return;
     hooks.add(hook);
-    const name = String(peek(extension, "name"));
+    const name = nameOf(extension);
     warn("CAMP_HOOK_RESULT", `${hook} of extension '${name}' has given undefined, which suppresses the message: return true to let it pass, false to suppress it.`);
   };
 
@@ -357,6 +357,16 @@ function functionsOf(extension) {
 /** @param {readonly unknown[][]} byKind */
 function bits(byKind) {
   return byKind.reduce((mask, extensions, kind) => (extensions.length === 0 ? mask : mask | (1 << kind)), 0);
+}
+
+/**
+ * The name that it has by now.
+ *
+ * @param {Extension} extension
+ */
+function nameOf(extension) {
+  const name = peek(extension, "name");
+  return typeof name === "string" ? name : describe(name);
 }
 
 /** @param {unknown} value */

@@ -113,7 +113,12 @@ export function heard(outcome, call) {
  * @param {unknown} error
  */
 export function isMistake(error) {
-  return error instanceof TypeError || error instanceof RangeError || peek(error, "code") === "ERR_CAMP_PAYLOAD_TOO_LARGE";
+  try {
+    return error instanceof TypeError || error instanceof RangeError || peek(error, "code") === "ERR_CAMP_PAYLOAD_TOO_LARGE";
+  } catch {
+    // None of this package's, then.
+    return false;
+  }
 }
 
 /**

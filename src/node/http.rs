@@ -46,7 +46,10 @@ impl Default for Wishes {
 impl LiveInterest {
     pub(super) fn get(&self) -> Interest {
         let bits = self.0.interest.load(Ordering::Acquire);
-        Interest { requests: bits & HttpInterest::Requests as u8 != 0, upgrades: bits & HttpInterest::Upgrades as u8 != 0 }
+        Interest {
+            requests: bits & HttpInterest::Requests as u8 != 0,
+            upgrades: bits & HttpInterest::Upgrades as u8 != 0,
+        }
     }
 
     pub(super) fn connection_limit(&self) -> usize {
