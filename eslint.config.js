@@ -29,7 +29,10 @@ export default [
       "no-restricted-properties": ["error",
         { object: "process", property: "nextTick", message: "Tests replace it: take it from clock.js." },
         { object: "process", property: "hrtime", message: "Tests replace it: take it from clock.js." },
-        { object: "AbortSignal", property: "timeout", message: "Tests replace timers: use setTimeout of clock.js." }],
+        { object: "AbortSignal", property: "timeout", message: "Tests replace timers: use setTimeout of clock.js." },
+        ...["globalThis", "global"].map((object) => ({ object, allowProperties: [], message: "Tests replace what is there: name it, or take it from clock.js." }))],
+      "no-restricted-imports": ["error", ...["timers", "timers/promises", "perf_hooks", "process"].flatMap((name) => [name, `node:${name}`])
+        .map((name) => ({ name, message: "Tests replace what is in it, and imports follow: take it from clock.js." }))],
     },
   },
   { files: ["**/*.cjs"], languageOptions: { sourceType: "commonjs" } },

@@ -575,8 +575,9 @@ export class CAMPServerWebsocketSession extends TypedEmitter<ICAMPServerWebsocke
      */
     Get(key: string): any;
     /**
-     * Closes gracefully: all that was sent before goes out, then BYE with `reason`, then the
-     * WebSocket closes with code 4000. Resolves once the session is closed, whatever way.
+     * Closes gracefully: all that was sent before goes out, then BYE with `reason`, cut to 1 MiB, then the
+     * WebSocket closes with code 4000 and the reason's first 123 bytes. Resolves once the session is closed, whatever
+     * way.
      */
     Close(reason?: string): Promise<void>;
     /**
@@ -749,7 +750,8 @@ export type StreamSource =
  * the system makes up as it is read (in `/proc`, say) may have no size: it is sent to its end, or without end until
  * somebody cancels. A FIFO that nobody writes into is waited for, and holds no thread meanwhile.
  *
- * Errors have the system's code, such as `ENOENT`, `EISDIR`, `EACCES`, `ENXIO` (a socket), `ENAMETOOLONG`. What
+ * Errors have the system's code, such as `ENOENT`, `EISDIR`, `EACCES`, `ENXIO` (a socket), `ENAMETOOLONG`, and a message of
+ * about 1,000 bytes at most: a longer path is cut. What
  * `fs.createReadStream` refuses at once is refused with the same code: `ERR_INVALID_ARG_TYPE`,
  * `ERR_INVALID_ARG_VALUE` (a null byte in the path), `ERR_OUT_OF_RANGE`.
  */

@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import { Child } from "./support/child.mjs";
-import { Peer } from "./support/peer.mjs";
 import { openPair, openSession, rejection, startServer } from "./support/server.mjs";
 import { test } from "./support/test.mjs";
 
@@ -28,25 +26,4 @@ test("a reason of any length closes its session and does nothing else", async (t
     assert.deepEqual([(await one.peer.closed).code, (await two.peer.closed).code], [4000, 4001]);
     await other.peer.roundTrip();
   }
-});
-
-test("an error that cannot be looked at delays no message behind it", async (t) => {
-  const child = Child.start(t, "unprintable-error.mjs");
-  const { port } = await child.report("listening");
-  const peer = await Peer.connect({ port });
-  await peer.ready();
-  for (let i = 0; i < 5; i++) peer.sendText(String(i));
-  for (let i = 0; i < 5; i++) assert.equal((await child.report("got")).text, String(i));
-  assert.equal(child.reports.filter(({ name }) => name === "uncaughtException").length, 0);
-});
-
-test("a server works while its process's timers are faked", async (t) => {
-  const child = Child.start(t, "faked-timers.mjs");
-  const { port } = await child.report("listening");
-  const peer = await Peer.connect({ port });
-  await peer.ready();
-  peer.sendText("hello");
-  assert.equal((await child.report("message")).text, "hello");
-  peer.sendText("destroy");
-  await child.report("destroyed");
 });

@@ -1,7 +1,7 @@
 // The `base` namespace of a session: text, binary and error messages, and pings.
 import { bytesOf, copyOf, lengthOf } from "./bytes.js";
 import { MAX_PAYLOAD, invalidArgument, payloadTooLarge, rejected, sessionClosed } from "./errors.js";
-import { BINARY, ERROR, UTF8 } from "./extensions.js";
+import { DataKind } from "./numbers.js";
 import { printable } from "./printing.js";
 import { within } from "./send-options.js";
 import { heard, refused, sendOf } from "./unheard.js";
@@ -9,6 +9,8 @@ import { heard, refused, sendOf } from "./unheard.js";
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 /** @typedef {import("./send-options.js").SendOptions} SendOptions */
 /** @typedef {import("./send-options.js").Bounds} Bounds */
+
+const { UTF8, BINARY, ERROR } = DataKind;
 
 /** A UTF-16 unit becomes at most three bytes of UTF-8: up to this length a text always fits. */
 const SURELY_FITS = Math.floor(MAX_PAYLOAD / 3);

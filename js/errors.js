@@ -1,4 +1,5 @@
 // The errors that promises reject with and streams end with.
+import { ConnectFailure, TxEnd, TxOutcome } from "./numbers.js";
 
 /** @typedef {import("../index.js").CAMPErrorCode} CAMPErrorCode */
 
@@ -102,9 +103,9 @@ export function transactionOver(txId) {
 }
 
 /**
- * Why an incoming transaction has ended; outcomes as the native side numbers them.
+ * Why an incoming transaction has ended.
  *
- * @param {number} outcome
+ * @param {number} outcome one of TxEnd
  * @param {bigint} sid
  * @param {number} txId
  * @param {number} expected size in bytes
@@ -113,32 +114,31 @@ export function transactionOver(txId) {
 export function incomingError(outcome, sid, txId, expected, received) {
   const transaction = `Transaction ${txId} of session ${sid}`;
   switch (outcome) {
-    case 1: return new CAMPError("ERR_CAMP_CANCELLED", `${transaction} was cancelled by the peer.`);
-    case 2: return new CAMPError("ERR_CAMP_SIZE_MISMATCH", `${transaction} was to have ${expected} bytes, and ended after ${received}.`);
-    case 3: return sessionClosed(sid);
-    case 4: return new CAMPError("ERR_CAMP_STREAM_OVERFLOW", `More of streams waits than maxSpoolBytes, maxSpoolTotalBytes or 64 MiB that nobody has asked for. ${transaction} was cancelled.`);
+    case TxEnd.CANCELLED: return new CAMPError("ERR_CAMP_CANCELLED", `${transaction} was cancelled by the peer.`);
+    case TxEnd.SIZE_BELIED: return new CAMPError("ERR_CAMP_SIZE_MISMATCH", `${transaction} was to have ${expected} bytes, and ended after ${received}.`);
+    case TxEnd.OVERFLOW: return new CAMPError("ERR_CAMP_STREAM_OVERFLOW", `More of streams waits than maxSpoolBytes, maxSpoolTotalBytes or 64 MiB that nobody has asked for. ${transaction} was cancelled.`);
     default: return new CAMPError("ERR_CAMP_SPOOL_FAILED", `What has arrived could not be kept on disk. ${transaction} was cancelled.`);
   }
 }
 
 /**
- * Why an outgoing transaction has failed; outcomes as the native side numbers them.
+ * Why an outgoing transaction has failed.
  *
- * @param {number} outcome
+ * @param {number} outcome one of TxOutcome
  * @param {bigint} sid
  * @param {number} ackTimeoutMs
  * @param {string} text `code\0message` of a source that the native side could not read or keep
  */
 export function outgoingError(outcome, sid, ackTimeoutMs, text) {
   switch (outcome) {
-    case 1: return new CAMPError("ERR_CAMP_CANCELLED", "The peer has cancelled the transaction.");
-    case 2: return sessionClosed(sid);
-    case 3: {
+    case TxOutcome.CANCELLED: return new CAMPError("ERR_CAMP_CANCELLED", "The peer has cancelled the transaction.");
+    case TxOutcome.SESSION_CLOSED: return sessionClosed(sid);
+    case TxOutcome.SOURCE_FAILED: {
       const [code = "", message = ""] = text.split("\0");
       return Object.assign(new Error(message), { code });
     }
-    case 4: return ackTimeout(ackTimeoutMs);
-    case 6: return new CAMPError("ERR_CAMP_CANCELLED", `The peer of session ${sid} asked for more than 65,536 separate pieces of a transaction.`);
+    case TxOutcome.TIMED_OUT: return ackTimeout(ackTimeoutMs);
+    case TxOutcome.TOO_MANY_PIECES: return new CAMPError("ERR_CAMP_CANCELLED", `The peer of session ${sid} asked for more than 65,536 separate pieces of a transaction.`);
     default: return new CAMPError("ERR_CAMP_UNSUPPORTED", `The peer of session ${sid} does not take part in transactions.`);
   }
 }
@@ -203,7 +203,7 @@ const MAX_EXPLANATION = 200;
 /**
  * Why a session to another server was not opened.
  *
- * @param {number} failure as `failed` in `src/node/peer.rs` numbers them
+ * @param {number} failure one of ConnectFailure
  * @param {number} status of an HTTP answer
  * @param {string} origin
  * @param {string} text `code\0message\0body`
@@ -212,17 +212,17 @@ export function connectFailure(failure, status, origin, text) {
   const [code = "", message = "", ...body] = text.split("\0");
   const cause = code === "" ? undefined : { cause: Object.assign(new Error(message), { code }) };
   switch (failure) {
-    case 0: return new CAMPError("ERR_CAMP_CONNECT_FAILED", `Cannot connect to ${origin}: ${message}.`, cause);
-    case 1: return new CAMPError("ERR_CAMP_TLS_FAILED", `No TLS connection to ${origin}: ${message}.`, cause);
-    case 2: {
+    case ConnectFailure.UNREACHABLE: return new CAMPError("ERR_CAMP_CONNECT_FAILED", `Cannot connect to ${origin}: ${message}.`, cause);
+    case ConnectFailure.TLS: return new CAMPError("ERR_CAMP_TLS_FAILED", `No TLS connection to ${origin}: ${message}.`, cause);
+    case ConnectFailure.REFUSED: {
       const why = explanation(body.join(" "));
       // What nginx, Go's server and others say in plain text.
       const advice = origin.startsWith("ws:") && /HTTPS (port|server)/i.test(why) ? " Use wss:." : "";
       const words = `${origin} refused the session: ${message}. ${why}${advice}`;
       return new CAMPError("ERR_CAMP_REFUSED", words.trimEnd(), { status });
     }
-    case 4: return new CAMPError("ERR_CAMP_TIMEOUT", `No session with ${origin}: ${message}.`);
-    case 5: return serverClosed();
+    case ConnectFailure.TIMEOUT: return new CAMPError("ERR_CAMP_TIMEOUT", `No session with ${origin}: ${message}.`);
+    case ConnectFailure.SHUTTING_DOWN: return serverClosed();
     default: return new CAMPError("ERR_CAMP_HANDSHAKE_FAILED", `No session with ${origin}: ${message}.`, cause);
   }
 }

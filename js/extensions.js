@@ -1,5 +1,6 @@
 // The extensions of a server: who is registered, and the running of their hooks.
 import { types } from "node:util";
+import { DataKind } from "./numbers.js";
 import { debugSection } from "./options.js";
 import { nearest, unknownName } from "./option-names.js";
 import { peek, report } from "./report.js";
@@ -10,11 +11,6 @@ import { warn } from "./warnings.js";
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
 /** @typedef {keyof Extension & `${"before" | "on"}_${string}`} HookName */
 /** @typedef {{ value: any }} Box */
-
-/** The kinds of messages, as the native side numbers them. */
-export const UTF8 = 0;
-export const BINARY = 1;
-export const ERROR = 2;
 
 const SEND_HOOKS = /** @type {const} */ (["before_send_utf8", "before_send_binary", "before_send_error"]);
 const RECEIVE_HOOKS = /** @type {const} */ (["on_receive_utf8", "on_receive_binary", "on_receive_error"]);
@@ -173,7 +169,7 @@ export class Extensions {
    * @param {string} hook
    */
   #report = (error, extension, hook) => {
-    this.#trace(String(peek(extension, "name")), `${hook} failed:`, error);
+    this.#trace(nameOf(extension), `${hook} failed:`, error);
     try {
       this.#server._emit("extension-error", error, extension, hook);
     } catch (second) {
@@ -192,7 +188,7 @@ export class Extensions {
     if (hooks === undefined) this.#undecided.set(extension, (hooks = new Set()));
     if (hooks.has(hook)) return;
     hooks.add(hook);
-    const name = String(peek(extension, "name"));
+    const name = nameOf(extension);
     warn("CAMP_HOOK_RESULT", `${hook} of extension '${name}' has given undefined, which suppresses the message: return true to let it pass, false to suppress it.`);
   };
 
@@ -307,7 +303,7 @@ class Run {
     }
     try {
       const { value } = this.#box;
-      if (this.#kind === BINARY ? Buffer.isBuffer(value) : typeof value === "string") return true;
+      if (this.#kind === DataKind.BINARY ? Buffer.isBuffer(value) : typeof value === "string") return true;
       this.#box.value = good;
       this.#listener.failed(new TypeError(`${this.#name} left ${describe(value)} in the box.`), extension, this.#name);
     } catch (error) {
@@ -361,6 +357,16 @@ function functionsOf(extension) {
 /** @param {readonly unknown[][]} byKind */
 function bits(byKind) {
   return byKind.reduce((mask, extensions, kind) => (extensions.length === 0 ? mask : mask | (1 << kind)), 0);
+}
+
+/**
+ * The name that it has by now.
+ *
+ * @param {Extension} extension
+ */
+function nameOf(extension) {
+  const name = peek(extension, "name");
+  return typeof name === "string" ? name : describe(name);
 }
 
 /** @param {unknown} value */

@@ -5,6 +5,7 @@ import http from "node:http";
 import https from "node:https";
 import { BridgedSocket, familyOf } from "./bridge.js";
 import { UpgradeGuard } from "./http-upgrades.js";
+import { HttpInterest } from "./numbers.js";
 
 /** @typedef {import("node:net").AddressInfo} AddressInfo */
 /** @typedef {import("../native.cjs").NativeServer} NativeServer */
@@ -15,9 +16,7 @@ const GRACE_MS = 2000;
 /** Time between looks at which of them have finished. */
 const LOOK_MS = 50;
 
-/** Bits of the native `httpInterest`. */
-const REQUESTS = 1;
-const UPGRADES = 2;
+const { REQUESTS, UPGRADES } = HttpInterest;
 
 /** What the native side must hand over for which event. @type {Map<string | symbol, number>} */
 const INTEREST = new Map([

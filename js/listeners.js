@@ -5,7 +5,7 @@ import { reportRejection } from "./pending.js";
 
 const { emit } = EventEmitter.prototype;
 
-/** By kind of message, as `extensions.js` numbers them. */
+/** By kind of message. */
 const EVENTS = ["message-utf8", "message-binary", "message-error"];
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */

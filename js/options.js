@@ -18,6 +18,7 @@ const MAX_MS = 2147483647;
 /** Largest number the system call takes; it uses less. */
 const MAX_BACKLOG = 2147483647;
 
+/** At the places that the native side numbers them with. */
 const POLICIES = /** @type {const} */ (["drop-oldest", "drop-newest", "dedupe-latest"]);
 
 /** @type {Record<string, BackpressureOpts>} */

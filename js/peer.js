@@ -101,7 +101,7 @@ export class Peers {
 
   /**
    * @param {number} id
-   * @param {number} failure as the native side numbers them
+   * @param {number} failure one of ConnectFailure
    * @param {number} status of an HTTP answer
    * @param {string} text see `PeerFailed` in `src/node/record.rs`
    */

@@ -1,10 +1,11 @@
 // An incoming transaction, as a stream.
 import { nextTick } from "./clock.js";
 import { Readable } from "node:stream";
+import { Behaviour } from "./numbers.js";
 import { printable } from "./printing.js";
 
 /** Who decides when bytes flow (protocol: TX_START, behaviour). */
-export const CAMP_FLOW_BEHAVIOUR = Object.freeze({ TX_PUSH: 0, TX_PULL: 1 });
+export const CAMP_FLOW_BEHAVIOUR = Object.freeze({ TX_PUSH: Behaviour.PUSH, TX_PULL: Behaviour.PULL });
 
 const HIGH_WATER_MARK = 64 * 1024;
 

@@ -4,7 +4,7 @@ import { BESIDE, bytesAt, chunk, float, LARGE, longs, word32, words } from "./ch
 import { dispatchServer } from "./server-records.js";
 import { SHORT, shortText } from "./short-text.js";
 import { OF_TRANSACTIONS, dispatchTransaction } from "./transaction-records.js";
-import { BINARY as BINARY_MESSAGE, ERROR as ERROR_MESSAGE, UTF8 as UTF8_MESSAGE } from "./extensions.js";
+import { DataKind } from "./numbers.js";
 
 /** Chunks handed out before other work of the event loop gets its turn. */
 const TURN = 8;
@@ -33,6 +33,8 @@ const HELD_ERROR = 19;
 const GONE = 27;
 const HOOK_SET = 32;
 const PEER_OPENED = 34;
+
+const { UTF8: UTF8_MESSAGE, BINARY: BINARY_MESSAGE, ERROR: ERROR_MESSAGE } = DataKind;
 
 const NO_BYTES = Buffer.alloc(0);
 

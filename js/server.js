@@ -220,8 +220,9 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {unknown[]} args
    */
   [Symbol.for("nodejs.rejection")](error, event, ...args) {
-    const [session] = args;
-    this._onListenerError(error, event, session instanceof CAMPServerWebsocketSession ? session : undefined);
+    // Of what else events tell may throw when it is looked at.
+    const session = event === "session" ? /** @type {CAMPServerWebsocketSession} */ (args[0]) : undefined;
+    this._onListenerError(error, event, session);
   }
 
   /**

@@ -4,6 +4,7 @@ import { CAMPBase } from "./base.js";
 import { closedChannel, droppedChannel } from "./diagnostics.js";
 import { MAX_PAYLOAD, ackTimeout, dropped, sessionClosed, transactionOver } from "./errors.js";
 import { Listeners } from "./listeners.js";
+import { Outcome } from "./numbers.js";
 import { PendingSends } from "./pending.js";
 import { printable } from "./printing.js";
 import { CAMPTransaction } from "./transaction.js";
@@ -15,11 +16,7 @@ import { sessionStats } from "./stats.js";
 
 const CAPTURE = { captureRejections: true };
 
-/** Outcomes of sends, as the native side numbers them. */
-const DONE = 0;
-const TIMED_OUT = 1;
-const DROPPED = 3;
-const OVER = 5;
+const { DONE, TIMED_OUT, DROPPED, OVER } = Outcome;
 
 const DATA_TYPES = ["utf8", "binary", "error"];
 

@@ -5,13 +5,14 @@ import { bytesOf, lengthOf } from "./bytes.js";
 import { clearTimeout, setTimeout } from "./clock.js";
 import { abortError, invalidArgument, invalidState, streamTimeout } from "./errors.js";
 import { pathBytes, readRange } from "./file-source.js";
+import { Behaviour, SourceKind } from "./numbers.js";
 import { inThisContext } from "./scope.js";
 import { WatchedPromise, isNobodysFault } from "./unheard.js";
 
 /** Bytes handed over in one call at most. */
 const PIECE = 256 * 1024;
 
-/** Bytes that may be fed before the native side has said how many more it takes. As in `src/`. */
+/** Bytes that may be fed before the native side has said how many more it takes: as many as it lets go out unasked. */
 const INITIAL_CREDIT = 1024 * 1024;
 
 /** Largest source that is offered for pulling from memory, in bytes; others go through a file. */
@@ -20,11 +21,7 @@ const IN_MEMORY_MAX = 4 * 1024 * 1024;
 const UNKNOWN_SIZE = -1n;
 const NO_PATH = new Uint8Array(0);
 
-/** Who reads a source and where it is kept, as the native side numbers it. */
-const FED = 0;
-const FILE = 1;
-const MEMORY = 2;
-const SPOOL = 3;
+const { FED, FILE, MEMORY, SPOOL } = SourceKind;
 
 /**
  * A source, whatever it is.
@@ -84,7 +81,7 @@ export function openOrder(key, name, pull, { kind, size, start, end, path }) {
   const order = new Uint8Array(36 + nameBytes.length + path.length);
   const { buffer } = order;
   new Uint32Array(buffer, 0, 1)[0] = key;
-  order[4] = Number(pull);
+  order[4] = pull ? Behaviour.PULL : Behaviour.PUSH;
   order[5] = kind;
   new BigInt64Array(buffer, 8, 1)[0] = size;
   new BigUint64Array(buffer, 16, 2).set([start, end]);

@@ -1,4 +1,5 @@
 // Orders to send texts, and short binary messages, written by JavaScript itself.
+import { DataKind } from "./numbers.js";
 
 /** Texts up to this length are written without a call if they are ASCII. */
 const SHORT = 32;
@@ -6,9 +7,8 @@ const SHORT = 32;
 /** Binary messages up to this length are written without a call of the native side. */
 const SHORT_BINARY = 1024;
 
-/** The kinds of orders that send a message; `src/node/orders.rs` has them all. */
-const UTF8 = 0;
-const BINARY = 1;
+/** Orders that send a message have its kind; `src/node/orders.rs` has all orders. */
+const { UTF8, BINARY } = DataKind;
 
 /** Bytes before the orders, and those of an order before its payload. */
 const HEAD = 8;

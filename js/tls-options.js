@@ -1,6 +1,7 @@
 // Checks `ssl` and makes of it what the native side takes: keys and certificates that belong together.
 import { X509Certificate, createPrivateKey } from "node:crypto";
 import { parseDate, today } from "./clock.js";
+import { TlsVersion } from "./numbers.js";
 import { nearest } from "./option-names.js";
 import { checkPem, readPem, tlsError } from "./pem.js";
 
@@ -35,7 +36,7 @@ const INSTEAD = new Map([
 ]);
 
 /** As Node names them, with their numbers for the native side. */
-const VERSIONS = new Map([["TLSv1.2", 2], ["TLSv1.3", 3]]);
+const VERSIONS = new Map([["TLSv1.2", TlsVersion.TLS12], ["TLSv1.3", TlsVersion.TLS13]]);
 
 /** What is signed with: all that rustls knows, by ring. */
 const CURVES = new Map([["prime256v1", "P-256"], ["secp384r1", "P-384"], ["secp521r1", "P-521"]]);
@@ -344,8 +345,8 @@ function flag(name, value, fallback) {
  * @param {unknown} max
  */
 function versions(min, max) {
-  const minVersion = version("ssl.minVersion", min, 2);
-  const maxVersion = version("ssl.maxVersion", max, 3);
+  const minVersion = version("ssl.minVersion", min, TlsVersion.TLS12);
+  const maxVersion = version("ssl.maxVersion", max, TlsVersion.TLS13);
   if (minVersion > maxVersion) throw new RangeError("ssl.minVersion is above ssl.maxVersion.");
   return { minVersion, maxVersion };
 }

@@ -3,6 +3,7 @@ import { EventEmitter } from "node:events";
 import { Arrivals } from "./arrivals.js";
 import { copyOf } from "./bytes.js";
 import { abortError, incomingError, outgoingError, rejected, sessionClosed, transactionOver, streamCancelled } from "./errors.js";
+import { TxEnd, TxOutcome } from "./numbers.js";
 import { readStreamOptions, readWaitOptions, streamName } from "./options.js";
 import { printable } from "./printing.js";
 import { CAMPReadable, checkRange } from "./readable.js";
@@ -10,12 +11,6 @@ import { Transfer, openOrder, openSource } from "./sources.js";
 import { callOf, refused } from "./unheard.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
-
-/** Outcome of transactions that went well, either way, as the native side numbers them. */
-const DONE = 0;
-
-/** Outcome of an outgoing one whose source could not be read or kept. */
-const SOURCE_FAILED = 3;
 
 /**
  * What the native side does for transactions, bound to one server; a session is named by its slot.
@@ -199,7 +194,7 @@ export class CAMPTransaction extends EventEmitter {
     if (readable === undefined) return;
     const { txId } = readable;
     this.#forget(this.#incoming, key);
-    if (outcome !== DONE) return readable._fail(incomingError(outcome, this.#session.sid, txId, expected, received));
+    if (outcome !== TxEnd.FINISHED) return readable._fail(incomingError(outcome, this.#session.sid, txId, expected, received));
     readable._finish();
     if (this.listenerCount("tx-finish") > 0) this.#emit("tx-finish", txId);
   }
@@ -243,8 +238,8 @@ export class CAMPTransaction extends EventEmitter {
    */
   _settled(key, outcome, text) {
     const { sid, _server } = this.#session;
-    const error = outcome === DONE ? undefined : outgoingError(outcome, sid, _server._settings.ackTimeoutMs, text);
-    this.#transfers.get(key)?.settle(error, outcome === SOURCE_FAILED);
+    const error = outcome === TxOutcome.DONE ? undefined : outgoingError(outcome, sid, _server._settings.ackTimeoutMs, text);
+    this.#transfers.get(key)?.settle(error, outcome === TxOutcome.SOURCE_FAILED);
   }
 
   /**

@@ -17,7 +17,7 @@ import { peek } from "./report.js";
 /** How a stream ends by the doing of the client that it comes from. */
 const OF_CLIENTS = new Set(["ERR_CAMP_SESSION_CLOSED", "ERR_CAMP_CANCELLED", "ERR_CAMP_SIZE_MISMATCH", "ERR_CAMP_ACK_TIMEOUT"]);
 
-/** By kind of message, as `extensions.js` numbers them. */
+/** By kind of message. */
 const SENDS = ["SendUTF8", "SendBinary", "SendError"];
 
 /** What `await`, `then`, `catch`, `Promise.all` and whatever else looks at a promise from outside all call. */
@@ -113,7 +113,12 @@ export function heard(outcome, call) {
  * @param {unknown} error
  */
 export function isMistake(error) {
-  return error instanceof TypeError || error instanceof RangeError || peek(error, "code") === "ERR_CAMP_PAYLOAD_TOO_LARGE";
+  try {
+    return error instanceof TypeError || error instanceof RangeError || peek(error, "code") === "ERR_CAMP_PAYLOAD_TOO_LARGE";
+  } catch {
+    // None of this package's, then.
+    return false;
+  }
 }
 
 /**

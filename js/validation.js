@@ -1,4 +1,5 @@
 // Asks the application whether a client may connect.
+import { Verdict } from "./numbers.js";
 import { debugSection } from "./options.js";
 import { printable } from "./printing.js";
 import { peek, report } from "./report.js";
@@ -9,10 +10,7 @@ import { warn } from "./warnings.js";
 
 const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
-/** What is made of a token, as the native side numbers it. */
-const REFUSED = 0;
-const ACCEPTED = 1;
-const FAILED = 2;
+const { REFUSED, ACCEPTED, FAILED } = Verdict;
 
 /**
  * Who is told.

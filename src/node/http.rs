@@ -18,8 +18,11 @@ use crate::net::{HttpCommand, HttpEvent, HttpId, HttpOpened, Interest, Server, S
 use bytes::Bytes;
 
 /// Bits of `httpInterest`.
-const REQUESTS: u8 = 1;
-const UPGRADES: u8 = 2;
+#[repr(u8)]
+enum HttpInterest {
+    Requests = 1,
+    Upgrades = 2,
+}
 
 /// What JavaScript wants handed over, and how many connections it allows. No orders: a client that
 /// connects right after a listener was added must find it.
@@ -43,7 +46,10 @@ impl Default for Wishes {
 impl LiveInterest {
     pub(super) fn get(&self) -> Interest {
         let bits = self.0.interest.load(Ordering::Acquire);
-        Interest { requests: bits & REQUESTS != 0, upgrades: bits & UPGRADES != 0 }
+        Interest {
+            requests: bits & HttpInterest::Requests as u8 != 0,
+            upgrades: bits & HttpInterest::Upgrades as u8 != 0,
+        }
     }
 
     pub(super) fn connection_limit(&self) -> usize {

@@ -89,6 +89,13 @@ pub struct NativeTls {
     pub alpn: Vec<Uint8Array>,
 }
 
+/// As `min_version` and `max_version` name them.
+#[repr(u32)]
+enum TlsVersion {
+    Tls12 = 2,
+    Tls13 = 3,
+}
+
 impl NativeTls {
     pub(super) fn into_config(self) -> Result<TlsConfig, TlsError> {
         let chains = self.chains.iter().map(|chain| bytes(chain));
@@ -96,8 +103,8 @@ impl NativeTls {
         TlsConfig::new(TlsOptions {
             identities: identities.collect(),
             client_roots: self.client_roots.as_deref().map(bytes),
-            tls12: self.min_version <= 2,
-            tls13: self.max_version >= 3,
+            tls12: self.min_version <= TlsVersion::Tls12 as u32,
+            tls13: self.max_version >= TlsVersion::Tls13 as u32,
             alpn: bytes(&self.alpn),
         })
     }
@@ -135,11 +142,7 @@ impl NativeOptions {
                     low_watermark: size(self.low_water_mark),
                     max_queued_bytes: size(self.max_queued_bytes),
                     max_queue_count: size(self.max_queue_count),
-                    policy: match self.drop_policy {
-                        1 => DropPolicy::Newest,
-                        2 => DropPolicy::DedupeLatest,
-                        _ => DropPolicy::Oldest,
-                    },
+                    policy: drop_policy(self.drop_policy),
                 },
                 max_unacknowledged: size(self.max_unacknowledged),
                 max_transactions: size(self.max_transactions),
@@ -156,6 +159,16 @@ impl NativeOptions {
                 backpressure: self.debug_backpressure,
             },
         })
+    }
+}
+
+fn drop_policy(number: u32) -> DropPolicy {
+    const NEWEST: u32 = DropPolicy::Newest as u32;
+    const DEDUPE_LATEST: u32 = DropPolicy::DedupeLatest as u32;
+    match number {
+        NEWEST => DropPolicy::Newest,
+        DEDUPE_LATEST => DropPolicy::DedupeLatest,
+        _ => DropPolicy::Oldest,
     }
 }
 

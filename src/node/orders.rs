@@ -385,11 +385,21 @@ fn carry_out_one(queue: &OrderQueue, server: &Rc<Server>, slot: Slot, kind: u32,
     }
 }
 
-/// As `NativeServer::validated` numbers them.
+/// How JavaScript names a [`Validation`].
+#[repr(u8)]
+enum Verdict {
+    Refused = 0,
+    Accepted = 1,
+    Failed = 2,
+}
+
 fn validation(payload: &[u8]) -> Validation {
-    match payload.first() {
-        Some(1) => Validation::Accepted,
-        Some(2) => Validation::Failed,
+    const REFUSED: u8 = Verdict::Refused as u8;
+    const ACCEPTED: u8 = Verdict::Accepted as u8;
+    const FAILED: u8 = Verdict::Failed as u8;
+    match payload.first().copied().unwrap_or(REFUSED) {
+        ACCEPTED => Validation::Accepted,
+        FAILED => Validation::Failed,
         _ => Validation::Refused,
     }
 }

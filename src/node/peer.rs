@@ -106,18 +106,30 @@ pub(super) fn opened(id: ConnectId, session: &Opened, out: &mut Vec<u8>) {
 const MAX_MESSAGE: usize = 1024;
 const MAX_TEXT: usize = 2048;
 
-/// The payload of `PeerFailed`; failures as `js/peer.js` numbers them.
+/// What JavaScript is told that has failed.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum ConnectFailure {
+    Unreachable = 0,
+    Tls = 1,
+    Refused = 2,
+    Handshake = 3,
+    Timeout = 4,
+    ShuttingDown = 5,
+}
+
+/// The payload of `PeerFailed`.
 pub(super) fn failed(error: &ConnectError, out: &mut Vec<u8>) {
     let (failure, status, code, text) = match error {
-        ConnectError::Unreachable(error) => (0, 0, system_error_code(error), ""),
-        ConnectError::Tls { fault, .. } => (1, 0, tls_error_code(*fault), ""),
-        ConnectError::Refused { status, body, .. } => (2, *status, "", body.as_str()),
-        ConnectError::Broken(error) => (3, 0, broken_code(error), ""),
-        ConnectError::NotWebSocket(_) | ConnectError::Closed(_) => (3, 0, "", ""),
-        ConnectError::Timeout { .. } => (4, 0, "", ""),
-        ConnectError::ShuttingDown => (5, 0, "", ""),
+        ConnectError::Unreachable(error) => (ConnectFailure::Unreachable, 0, system_error_code(error), ""),
+        ConnectError::Tls { fault, .. } => (ConnectFailure::Tls, 0, tls_error_code(*fault), ""),
+        ConnectError::Refused { status, body, .. } => (ConnectFailure::Refused, *status, "", body.as_str()),
+        ConnectError::Broken(error) => (ConnectFailure::Handshake, 0, broken_code(error), ""),
+        ConnectError::NotWebSocket(_) | ConnectError::Closed(_) => (ConnectFailure::Handshake, 0, "", ""),
+        ConnectError::Timeout { .. } => (ConnectFailure::Timeout, 0, "", ""),
+        ConnectError::ShuttingDown => (ConnectFailure::ShuttingDown, 0, "", ""),
     };
-    put_words(out, &[failure, u32::from(status)]);
+    put_words(out, &[failure as u32, u32::from(status)]);
     // The text comes last: it may hold anything. Both may come from the server, and be long.
     let message = error.to_string().replace('\0', " ");
     let (message, text) = (head(&message, MAX_MESSAGE), head(text, MAX_TEXT));

@@ -18,6 +18,15 @@ use crate::session::{Command, TxCommand, TxEvent, TxKey, TxOutcome};
 /// How JavaScript learns that a source failed: beside the outcomes of the session.
 const SOURCE_FAILED: u32 = TxOutcome::SourceFailed as u32;
 
+/// How JavaScript names a [`Source`].
+#[repr(u8)]
+enum SourceKind {
+    Fed = 0,
+    File = 1,
+    Memory = 2,
+    Spool = 3,
+}
+
 /// The functions of transactions, by name. Each adds one order.
 pub(super) const FUNCTIONS: [(&str, sys::napi_callback); 8] = [
     ("txOpen", Some(tx_open)),
@@ -76,11 +85,16 @@ fn open_order(mut payload: Bytes) -> Option<TxOrder> {
         return None;
     }
     let name = Text::new(payload.split_to(name_length)).ok()?.detached();
+    const FED: u8 = SourceKind::Fed as u8;
+    const FILE: u8 = SourceKind::File as u8;
+    const MEMORY: u8 = SourceKind::Memory as u8;
+    const SPOOL: u8 = SourceKind::Spool as u8;
     let source = match source {
-        0 => Source::Fed { size: u64::try_from(size).ok() },
-        1 => Source::File { path: path_of(&payload), start, end },
-        2 => Source::Memory,
-        _ => Source::Spool,
+        FED => Source::Fed { size: u64::try_from(size).ok() },
+        FILE => Source::File { path: path_of(&payload), start, end },
+        MEMORY => Source::Memory,
+        SPOOL => Source::Spool,
+        _ => return None,
     };
     Some(TxOrder { key, name, behaviour, source })
 }
