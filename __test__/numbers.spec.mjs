@@ -104,7 +104,7 @@ test("the limits and sizes that both sides count by are the same", () => {
     ["js/errors.js", "MAX_PAYLOAD", "src/protocol/limits.rs", "MAX_PAYLOAD"],
     ["js/options.js", "MAX_NAME", "src/protocol/limits.rs", "MAX_NAME"],
     ["js/extensions.js", "KIND_BITS", "src/session/io.rs", "KIND_BITS"],
-    ["js/sources.js", "INITIAL_CREDIT", "src/session/transaction/mod.rs", "CREDIT"],
+    ["js/transfer.js", "INITIAL_CREDIT", "src/session/transaction/mod.rs", "CREDIT"],
     ["js/text-orders.js", "HEADER", "src/net/sends.rs", "ORDER_HEADER"],
   ];
   for (const [module, name, file, same] of pairs) assert.equal(constant(module, name), constant(file, same), name);

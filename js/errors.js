@@ -43,6 +43,18 @@ export function invalidState(message, cause) {
   return Object.assign(new TypeError(message, { cause }), { code: "ERR_INVALID_STATE" });
 }
 
+/**
+ * As Node reports it.
+ *
+ * @param {string} code
+ * @param {string} message
+ * @param {string} address
+ * @param {number} port
+ */
+export function listenError(code, message, address, port) {
+  return Object.assign(new Error(`listen ${code}: ${message} ${address}:${port}`), { code, syscall: "listen", address, port });
+}
+
 /** @param {bigint} sid */
 export function sessionClosed(sid) {
   return new CAMPError("ERR_CAMP_SESSION_CLOSED", `Session ${sid} is closed.`);

@@ -2,7 +2,7 @@
 import { clearTimeout, nextTick, setTimeout } from "./clock.js";
 import { EventEmitter } from "node:events";
 import { refusedChannel, sessionChannel } from "./diagnostics.js";
-import { isSessionClosed, rejected, serverClosed } from "./errors.js";
+import { isSessionClosed, listenError, rejected, serverClosed } from "./errors.js";
 import { Exchange } from "./exchange.js";
 import { Extensions } from "./extensions.js";
 import { HttpInterop } from "./http.js";
@@ -366,8 +366,7 @@ export class CAMPWebsocketServer extends EventEmitter {
     this.#accepting = false;
     if (this.#peers.idle) this.#onStop();
     else this._exchange.order(() => this._native.shutdown());
-    const text = `listen ${code}: ${message} ${host ?? "::"}:${port}`;
-    const error = Object.assign(new Error(text), { code, syscall: "listen", address: host ?? "::", port });
+    const error = listenError(code, message, host ?? "::", port);
     // Outside of the batch: without a listener this throws, as an `error` event does.
     nextTick(() => {
       const heard = this.#http?.failed(error) ?? false;

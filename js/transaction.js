@@ -7,7 +7,8 @@ import { TxEnd, TxOutcome } from "./numbers.js";
 import { readStreamOptions, readWaitOptions, streamName } from "./options.js";
 import { printable } from "./printing.js";
 import { CAMPReadable, checkRange } from "./readable.js";
-import { Transfer, openOrder, openSource } from "./sources.js";
+import { openOrder, openSource } from "./sources.js";
+import { Transfer } from "./transfer.js";
 import { callOf, refused } from "./unheard.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
