@@ -237,3 +237,23 @@ test("a pull of the client's with offsets that count from one, as the original s
   assert.equal(peer.of("ERROR").length, 0);
   assert.equal(peer.of("TX_CANCEL").length, 0);
 });
+
+test("200 streams at once for a client that reads nothing: the first 64 are read 1 MiB ahead, the others little", { timeout: 60_000 }, async (t) => {
+  const { session, peer } = await openPair(t);
+  peer.pauseReading();
+  const read = Array.from({ length: 200 }, () => 0);
+  async function* source(i) {
+    for (;;) {
+      yield Buffer.alloc(16 * KIB, i);
+      read[i] += 16 * KIB;
+    }
+  }
+  const sends = read.map((_, i) => session.transaction.Stream(source(i), { streamName: `${i}` }));
+  const total = () => read.reduce((sum, bytes) => sum + bytes, 0);
+  await eventually(() => read.every((bytes) => bytes > 0));
+  await standstill(total);
+  assert.ok(total() <= 64 * MIB + 136 * 64 * KIB + KERNEL, `${total()} bytes read`);
+  assert.ok(Math.max(...read.slice(100)) <= 256 * KIB, `${Math.max(...read.slice(100))} bytes of one`);
+  peer.terminate();
+  await Promise.allSettled(sends);
+});

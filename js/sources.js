@@ -49,6 +49,16 @@ export function openSource(source, pull) {
 }
 
 /**
+ * The source as it is offered when many are: from a file, where those that are offered from memory would fill it.
+ *
+ * @param {Source} source
+ * @returns {Source}
+ */
+export function outOfMemory(source) {
+  return source.kind === MEMORY ? { ...source, kind: SPOOL } : source;
+}
+
+/**
  * The order that opens a transaction.
  * `[key u32][behaviour u8][kind u8][0 u16][size i64][start u64][end u64][name length u32]`, name, path
  *

@@ -7,8 +7,8 @@ import { TxEnd, TxOutcome } from "./numbers.js";
 import { readStreamOptions, readWaitOptions, streamName } from "./options.js";
 import { printable } from "./printing.js";
 import { CAMPReadable, checkRange } from "./readable.js";
-import { openOrder, openSource } from "./sources.js";
-import { Transfer } from "./transfer.js";
+import { openOrder, openSource, outOfMemory } from "./sources.js";
+import { Transfer, isCrowd } from "./transfer.js";
 import { callOf, refused } from "./unheard.js";
 
 /** @typedef {import("./session.js").CAMPServerWebsocketSession} Session */
@@ -91,6 +91,8 @@ export class CAMPTransaction extends EventEmitter {
       input.release();
       return rejected(signal?.aborted ? abortError(signal) : sessionClosed(this.#session.sid));
     }
+    const crowded = isCrowd(this.#transfers.size);
+    if (crowded) input = outOfMemory(input);
     const key = this.#nextKey;
     this.#nextKey = (key + 1) >>> 0;
     const opening = openOrder(key, settings.name, settings.pull, input);
@@ -100,7 +102,7 @@ export class CAMPTransaction extends EventEmitter {
       end: () => this.#order((native, slot) => native.txEnd(slot, key)),
       abort: () => this.#order((native, slot) => native.txAbort(slot, key)),
       over: () => this.#forget(this.#transfers, key),
-    }, settings, callOf("Stream", this.#session));
+    }, settings, callOf("Stream", this.#session), crowded);
     this.#transfers.set(key, transfer);
     return transfer.promise;
   }

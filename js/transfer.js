@@ -15,6 +15,10 @@ export const PIECE = 256 * 1024;
 /** Bytes that may be fed before the native side has said how many more it takes: as many as it lets go out unasked. */
 const INITIAL_CREDIT = 1024 * 1024;
 
+/** Transfers of one session that may each be fed so far ahead. Further ones make do with less: nobody says how many there are. */
+const CROWD = 64;
+const CREDIT_IN_CROWD = 64 * 1024;
+
 /**
  * What the native side is told while one transaction is fed.
  *
@@ -25,6 +29,15 @@ const INITIAL_CREDIT = 1024 * 1024;
  * @property {() => void} over nothing more comes from this transfer
  */
 
+/**
+ * Whether one more than these transfers of a session is one of too many to be fed far ahead.
+ *
+ * @param {number} others
+ */
+export function isCrowd(others) {
+  return others >= CROWD;
+}
+
 /** One outgoing transaction: feeds what the source gives, no faster than it is taken. */
 export class Transfer {
   #source;
@@ -34,7 +47,7 @@ export class Transfer {
   #forgetSignal = ignore;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
-  #credit = INITIAL_CREDIT;
+  #credit;
   /** Whether the source has been read to its end. */
   #read = false;
   #over = false;
@@ -50,8 +63,10 @@ export class Transfer {
    * @param {Sink} sink
    * @param {{ name: string, signal?: AbortSignal | undefined, timeoutMs?: number | undefined }} settings
    * @param {import("./unheard.js").Call} call
+   * @param {boolean} crowded
    */
-  constructor(source, sink, { name, signal, timeoutMs }, call) {
+  constructor(source, sink, { name, signal, timeoutMs }, call, crowded) {
+    this.#credit = crowded ? CREDIT_IN_CROWD : INITIAL_CREDIT;
     this.#source = source;
     this.#sink = sink;
     this.#call = call;

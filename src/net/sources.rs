@@ -24,6 +24,12 @@ use crate::session::{Command, Input, Session, TxCommand, TxEvent, TxKey};
 const READ: usize = 512 << 10;
 const AHEAD: usize = 3 * READ;
 
+/// Transactions of one session that may each be read so far ahead. Further ones make do with less: nobody says how
+/// many there are, and all of them wait for the same client.
+const CROWD: usize = 64;
+const READ_IN_CROWD: usize = 64 << 10;
+const AHEAD_IN_CROWD: usize = 2 * READ_IN_CROWD;
+
 /// An outgoing transaction as the application orders it.
 #[derive(Debug)]
 pub struct TxOrder {
@@ -132,6 +138,8 @@ enum State {
         file: Arc<DiskFile>,
         next: u64,
         end: u64,
+        /// Bytes read at once.
+        piece: usize,
         credit: usize,
         reading: bool,
     },
@@ -197,10 +205,12 @@ impl Sources {
     ) -> Option<Notice> {
         match report {
             SourceReport::Opened { key, result } => {
+                let (piece, credit) =
+                    if self.by_key.len() > CROWD { (READ_IN_CROWD, AHEAD_IN_CROWD) } else { (READ, AHEAD) };
                 let entry = self.by_key.get_mut(&key)?;
                 match result {
                     Ok(Opened::Sized { file, start, end }) => {
-                        entry.state = State::File { file, next: start, end, credit: AHEAD, reading: false };
+                        entry.state = State::File { file, next: start, end, piece, credit, reading: false };
                         self.begin(key, Some(end.saturating_sub(start)), session, now);
                         self.feed(key, session, now);
                         None
@@ -214,7 +224,7 @@ impl Sources {
                         if entry.behaviour == Behaviour::Pull {
                             entry.state = State::spooling();
                         } else {
-                            entry.state = State::Passing { credit: AHEAD };
+                            entry.state = State::Passing { credit };
                             self.begin(key, None, session, now);
                         }
                         self.on_flow(key, first, session, now)
@@ -320,7 +330,7 @@ impl Sources {
     /// Reads the next piece of a file that is pushed.
     fn feed(&mut self, key: TxKey, session: &mut Session, now: std::time::Instant) {
         let Some(Entry { behaviour: Behaviour::Push, state, .. }) = self.by_key.get_mut(&key) else { return };
-        let State::File { file, next, end, credit, reading } = state else { return };
+        let State::File { file, next, end, piece, credit, reading } = state else { return };
         if *reading {
             return;
         }
@@ -328,7 +338,7 @@ impl Sources {
             let end = TxCommand::End { key };
             return session.handle(Input::Command(Command::Transaction(end)), now);
         }
-        let len = end.saturating_sub(*next).min(READ as u64) as usize;
+        let len = end.saturating_sub(*next).min(*piece as u64) as usize;
         if *credit < len {
             return;
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::{Entry, Notice, SourceReport, Sources, State};
+use super::{Entry, Notice, READ, SourceReport, Sources, State};
 use crate::net::disk::DiskFile;
 use crate::net::ledger::Charge;
 use crate::protocol::Behaviour;
@@ -63,7 +63,9 @@ impl Sources {
         }
         let size = *written;
         entry.state = match file {
-            Some(file) => State::File { file: file.clone(), next: 0, end: size, credit: 0, reading: false },
+            Some(file) => {
+                State::File { file: file.clone(), next: 0, end: size, piece: READ, credit: 0, reading: false }
+            }
             None => State::Memory(Bytes::new()),
         };
         self.begin(key, Some(size), session, now);
