@@ -232,14 +232,7 @@ export class CAMPWebsocketServer extends EventEmitter {
    * @param {CAMPServerWebsocketSession} [session]
    */
   _onListenerError(error, event, session) {
-    try {
-      if (event !== "listener-error" && this.listenerCount("listener-error") > 0) {
-        this._emit("listener-error", error, String(event), session);
-        return;
-      }
-    } catch (second) {
-      report(`camp-server: a listener of "listener-error" threw:`, second);
-    }
+    if (event !== "listener-error" && this._tell("listener-error", error, String(event), session)) return;
     // A listener whose own send was cut short by the end of its session has done nothing wrong.
     if (isSessionClosed(error)) return;
     report(`camp-server: a listener of "${String(event)}" threw:`, error);
