@@ -257,3 +257,20 @@ test("200 streams at once for a client that reads nothing: the first 64 are read
   peer.terminate();
   await Promise.allSettled(sends);
 });
+
+test("a stream of chunks of one byte that nobody reads: 4,096 of them lie with JavaScript, the others on disk, and all are read", async (t) => {
+  const { session, peer } = await openPair(t);
+  const txId = 7;
+  const count = 20_000;
+  let passed = 0;
+  session.transaction.on("tx-chunk", () => passed++);
+  peer.sendTxStart({ txId, name: "drops" });
+  const readable = await session.transaction.WaitForStream("drops");
+  const data = payload(count, 5);
+  for (let at = 0; at < count; at++) sendChunk(peer, txId, at, data.subarray(at, at + 1));
+  sendFinish(peer, txId);
+  await eventually(() => session.stats().bytesSpooled > 0);
+  assert.ok(passed > 1000 && passed <= 4096, `${passed} chunks`);
+  const received = Buffer.concat(await readable.toArray());
+  assert.ok(received.equals(data));
+});

@@ -10,6 +10,7 @@
 
 mod bounds;
 mod stream;
+mod unread;
 #[cfg(test)]
 mod waiting_tests;
 
@@ -31,7 +32,7 @@ use crate::session::{CHUNK, TxEnd, TxEvent, TxKey, later};
 
 use stream::{Patience, Spool, Store};
 
-/// Bytes of a transaction that may be with the application unread.
+/// Bytes of a transaction that may be with the application unread, as [`unread`] counts them.
 const WINDOW: usize = 1 << 20;
 
 /// Bytes that may wait for the disk, or be on their way there, before the socket is no longer read. A chunk counts
@@ -165,8 +166,8 @@ impl Spools {
         let spool = self.by_key.get_mut(&key)?;
         let (len, asked) = (data.len(), spool.asked);
         let mut passed = None;
-        if spool.is_empty() && spool.unread < WINDOW {
-            spool.unread = spool.unread.saturating_add(len);
+        if spool.is_empty() && spool.unread.has_room() {
+            spool.unread.pass(len);
             passed = Some(TxEvent::Chunk { key, data });
         } else {
             if spool.is_empty() {
@@ -200,8 +201,7 @@ impl Spools {
     /// The reader has taken bytes: more may be passed on, to `pass`.
     pub(super) fn on_consumed(&mut self, key: TxKey, bytes: u64, app: &dyn Application, pass: impl FnMut(TxEvent)) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
-        let taken = spool.unread.min(usize::try_from(bytes).unwrap_or(usize::MAX));
-        spool.unread = spool.unread.saturating_sub(taken);
+        let taken = spool.unread.take(usize::try_from(bytes).unwrap_or(usize::MAX));
         if !spool.asked {
             self.unasked = self.unasked.saturating_sub(taken as u64);
         }
@@ -260,10 +260,10 @@ impl Spools {
                         store.blocks.take(data.len());
                     }
                     spool.kept = spool.kept.saturating_sub(data.len() as u64);
-                    spool.unread = spool.unread.saturating_add(data.len());
                     spool.patience = Some(Patience::begin(app));
                     while !data.is_empty() {
                         let piece = data.split_to(data.len().min(CHUNK));
+                        spool.unread.pass(piece.len());
                         pass(TxEvent::Chunk { key, data: piece });
                     }
                 })
@@ -293,13 +293,13 @@ impl Spools {
     fn advance(&mut self, key: TxKey, mut pass: impl FnMut(TxEvent)) {
         self.read(key);
         let Some(spool) = self.by_key.get_mut(&key) else { return };
-        while spool.unread < WINDOW
+        while spool.unread.has_room()
             && spool.is_file_empty()
             && let Some(data) = spool.waiting.pop_front()
         {
             self.waiting = self.waiting.saturating_sub(weight(&data));
             spool.kept = spool.kept.saturating_sub(data.len() as u64);
-            spool.unread = spool.unread.saturating_add(data.len());
+            spool.unread.pass(data.len());
             pass(TxEvent::Chunk { key, data });
         }
         if spool.is_file_empty() {
@@ -371,10 +371,10 @@ impl Spools {
     fn read(&mut self, key: TxKey) {
         let Some(spool) = self.by_key.get_mut(&key) else { return };
         let Some(Store { file: Some(file), blocks, readable, .. }) = &spool.store else { return };
-        if spool.reading || spool.unread >= WINDOW {
+        if spool.reading || !spool.unread.has_room() {
             return;
         }
-        let room = WINDOW.saturating_sub(spool.unread).max(CHUNK);
+        let room = spool.unread.room().max(CHUNK);
         let Some((at, len)) = blocks.next(room.min(usize::try_from(*readable).unwrap_or(usize::MAX))) else { return };
         spool.reading = true;
         let file = file.clone();

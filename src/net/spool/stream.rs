@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::WINDOW;
+use super::unread::Unread;
 use crate::net::application::Application;
 use crate::net::blocks::Blocks;
 use crate::net::disk::DiskFile;
@@ -24,8 +24,8 @@ pub(super) struct Spool {
     pub(super) birth: Birth,
     /// Somebody has asked for it.
     pub(super) asked: bool,
-    /// Bytes passed on and not yet consumed.
-    pub(super) unread: usize,
+    /// What was passed on and not yet consumed.
+    pub(super) unread: Unread,
     /// Bytes kept back, in the file, on the way there and in `waiting`.
     pub(super) kept: u64,
     /// What is next behind the file, in order.
@@ -65,7 +65,7 @@ impl Spool {
         Spool {
             birth,
             asked: false,
-            unread: 0,
+            unread: Unread::default(),
             kept: 0,
             waiting: VecDeque::new(),
             patience: None,
@@ -79,7 +79,7 @@ impl Spool {
 
     /// Bytes that are here for its reader, wherever they are.
     pub(super) fn held(&self) -> u64 {
-        self.kept.saturating_add(self.unread as u64)
+        self.kept.saturating_add(self.unread.bytes() as u64)
     }
 
     /// Whether everything that came has been passed on.
@@ -101,7 +101,7 @@ impl Spool {
         if self.is_empty() {
             return false;
         }
-        if self.reading && self.unread < WINDOW {
+        if self.reading && self.unread.has_room() {
             return true;
         }
         let length = self.deserved(scarce);
