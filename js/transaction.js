@@ -37,7 +37,11 @@ export class CAMPTransaction extends EventEmitter {
   #incoming = new Map();
   /** Keys of those that came whole and are read after the session's end. @type {Set<number>} */
   #outliving = new Set();
-  #arrivals = new Arrivals(({ _key }) => this.#orderOfIncoming(_key, (native, slot) => native.txAsked(slot, _key)));
+  #arrivals = new Arrivals(({ _key }) => {
+    this.#orderOfIncoming(_key, (native, slot) => native.txAsked(slot, _key));
+    // At once: code that goes on in microtasks puts off the end of the tick, and what comes meanwhile is asked for.
+    this.#session._server._exchange.flush();
+  });
   /** Called once no transaction is under way. @type {(() => void)[]} */
   #onIdle = [];
   #wire;
