@@ -109,6 +109,8 @@ test("the limits and sizes that both sides count by are the same", () => {
   ];
   for (const [module, name, file, same] of pairs) assert.equal(constant(module, name), constant(file, same), name);
   assert.equal(constant("js/text-orders.js", "HEAD"), 4 * constant("src/node/text_orders.rs", "HEAD"));
+  const [, multiple] = /fn padding[^]*?next_multiple_of\((\d+)\)/.exec(source("src/node/orders.rs"));
+  assert.equal(constant("js/text-orders.js", "PADDING"), Number(multiple) - 1);
   assert.equal(4 * constant("js/bridge.js", "CREDIT"), constant("src/net/handover.rs", "INITIAL_CREDIT"));
   assert.ok(constant("js/bridge.js", "PIECE") < 2 ** 24, "an order's length has 24 bits");
 });
